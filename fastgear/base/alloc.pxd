@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: MIT
+"""The one way to memory: PyMem_RawMalloc and its kin, which need no GIL; counted in debug builds."""
+
+from libc.stddef cimport size_t
+
+cdef void* fg_malloc(size_t size) noexcept nogil
+cdef void* fg_calloc(size_t count, size_t size) noexcept nogil
+cdef void* fg_realloc(void* memory, size_t size) noexcept nogil
+cdef void fg_free(void* memory) noexcept nogil

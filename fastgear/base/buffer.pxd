@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""Output that waits: a chain of pieces, each either bytes of its own or a part of a blob. Empty, it holds no memory."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t
+from posix.uio cimport iovec
+
+from fastgear.base.blob cimport blob_t
+from fastgear.base.check cimport fg_check
+
+ctypedef struct piece_t:
+    piece_t* next
+    blob_t* blob                # held; NULL: the bytes are the piece's own
+    size_t start                # waiting are the bytes from start to end
+    size_t end
+    size_t capacity             # of bytes
+    uint8_t bytes[1]
+
+ctypedef struct buffer_t:
+    piece_t* first
+    piece_t* last
+    size_t length               # bytes waiting
+
+cdef void buffer_init(buffer_t* buffer) noexcept nogil
+cdef void buffer_free(buffer_t* buffer) noexcept nogil  # empty after it, and usable again
+cdef int buffer_append(buffer_t* buffer, const void* bytes, size_t length) noexcept nogil  # FG_OK or FG_ENOMEM
+cdef int buffer_append_blob(buffer_t* buffer, blob_t* blob, size_t start, size_t length) noexcept nogil  # likewise
+# Fill in up to `most` pieces, from the first, and return how many.
+cdef int buffer_gather(const buffer_t* buffer, iovec* pieces, int most) noexcept nogil
+cdef void buffer_consume(buffer_t* buffer, size_t length) noexcept nogil
+cdef uint8_t* buffer_add_piece(buffer_t* buffer, size_t length) noexcept nogil
+
+cdef inline size_t buffer_length(const buffer_t* buffer) noexcept nogil:
+    return buffer.length
+
+# Room for so many bytes in a row, for buffer_commit after they are written; NULL: no memory.
+cdef inline uint8_t* buffer_reserve(buffer_t* buffer, size_t length) noexcept nogil:
+    cdef piece_t* last = buffer.last
+    if last != NULL and last.blob == NULL and last.capacity - last.end >= length:
+        return last.bytes + last.end
+    return buffer_add_piece(buffer, length)
+
+cdef inline void buffer_commit(buffer_t* buffer, size_t length) noexcept nogil:
+    fg_check(buffer.last != NULL and buffer.last.capacity - buffer.last.end >= length)
+    buffer.last.end += length
+    buffer.length += length

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""Chains of output pieces. The first piece is small, the next ones four times the one before, up to 64 KiB."""
+
+from libc.string cimport memcpy
+
+from fastgear.base.alloc cimport fg_free, fg_malloc
+from fastgear.base.blob cimport blob_hold, blob_release
+from fastgear.base.status cimport FG_ENOMEM, FG_OK
+
+cdef enum:
+    FIRST = 960                 # with its header still in malloc's fast bins
+    LARGEST = 65536
+    GROWTH = 4
+
+
+cdef void buffer_init(buffer_t* buffer) noexcept nogil:
+    buffer.first = buffer.last = NULL
+    buffer.length = 0
+
+
+cdef void drop_first(buffer_t* buffer) noexcept nogil:
+    cdef piece_t* piece = buffer.first
+    buffer.first = piece.next
+    if buffer.first == NULL:
+        buffer.last = NULL
+    if piece.blob != NULL:
+        blob_release(piece.blob)
+    fg_free(piece)
+
+
+cdef void buffer_free(buffer_t* buffer) noexcept nogil:
+    while buffer.first != NULL:
+        drop_first(buffer)
+    buffer.length = 0
+
+
+cdef piece_t* add(buffer_t* buffer, size_t capacity) noexcept nogil:
+    cdef piece_t* piece = <piece_t*>fg_malloc(sizeof(piece_t) + capacity)
+    if piece == NULL:
+        return NULL
+    piece.next = NULL
+    piece.blob = NULL
+    piece.start = piece.end = 0
+    piece.capacity = capacity
+    if buffer.last == NULL:
+        buffer.first = piece
+    else:
+        buffer.last.next = piece
+    buffer.last = piece
+    return piece
+
+
+cdef inline size_t next_capacity(const buffer_t* buffer) noexcept nogil:
+    cdef size_t capacity
+    if buffer.last == NULL:
+        return FIRST
+    capacity = buffer.last.capacity * GROWTH
+    return FIRST if capacity < FIRST else LARGEST if capacity > LARGEST else capacity
+
+
+cdef uint8_t* buffer_add_piece(buffer_t* buffer, size_t length) noexcept nogil:
+    cdef size_t capacity = next_capacity(buffer)
+    cdef piece_t* piece = add(buffer, length if length > capacity else capacity)
+    return piece.bytes if piece != NULL else NULL
+
+
+cdef int buffer_append(buffer_t* buffer, const void* bytes, size_t length) noexcept nogil:
+    cdef uint8_t* to
+    if length == 0:
+        return FG_OK
+    to = buffer_reserve(buffer, length)
+    if to == NULL:
+        return FG_ENOMEM
+    memcpy(to, bytes, length)
+    buffer_commit(buffer, length)
+    return FG_OK
+
+
+cdef int buffer_append_blob(buffer_t* buffer, blob_t* blob, size_t start, size_t length) noexcept nogil:
+    cdef piece_t* piece
+    if length == 0:
+        return FG_OK
+    piece = add(buffer, 0)
+    if piece == NULL:
+        return FG_ENOMEM
+    blob_hold(blob)
+    piece.blob = blob
+    piece.start = start
+    piece.end = start + length
+    buffer.length += length
+    return FG_OK
+
+
+cdef inline uint8_t* piece_bytes(piece_t* piece) noexcept nogil:
+    if piece.blob != NULL:
+        return piece.blob.bytes
+    return piece.bytes
+
+
+cdef int buffer_gather(const buffer_t* buffer, iovec* pieces, int most) noexcept nogil:
+    cdef piece_t* piece = buffer.first
+    cdef int count = 0
+    while piece != NULL and count < most:
+        if piece.end > piece.start:
+            pieces[count].iov_base = piece_bytes(piece) + piece.start
+            pieces[count].iov_len = piece.end - piece.start
+            count += 1
+        piece = piece.next
+    return count
+
+
+cdef void buffer_consume(buffer_t* buffer, size_t length) noexcept nogil:
+    cdef piece_t* piece
+    fg_check(length <= buffer.length)
+    buffer.length -= length
+    while buffer.first != NULL:
+        piece = buffer.first
+        if piece.end - piece.start > length:
+            piece.start += length
+            return
+        length -= piece.end - piece.start
+        drop_first(buffer)

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""The life of a job once it is in line: given out, answered for, given back, ended. Exactly one end per waiting client."""
+
+from fastgear.core.model cimport job_t, peer_t, state_t
+from fastgear.protocol.packet cimport packet_t
+
+# Give peer its next job in the form that its grab asks for (GRAB_JOB, GRAB_JOB_UNIQ or GRAB_JOB_ALL), or NO_JOB.
+cdef void assign_next(state_t* state, peer_t* peer, int grab) noexcept nogil
+
+# Pass what a worker said of its job on to the clients that wait: same type, same bytes.
+cdef void pass_on(state_t* state, job_t* job, const packet_t* packet) noexcept nogil
+
+# WORK_COMPLETE: pass it on and forget the job.
+cdef void end_completed(state_t* state, job_t* job, const packet_t* packet) noexcept nogil
+# WORK_EXCEPTION: those who did not ask for exceptions get WORK_FAIL.
+cdef void end_with_exception(state_t* state, job_t* job, const packet_t* packet) noexcept nogil
+# WORK_FAIL to everyone who waits, and forget the job wherever it stands.
+cdef void end_failed(state_t* state, job_t* job) noexcept nogil
+
+# Its worker lost it: back in line, or its end when it was given out often enough or nobody wants it any more.
+cdef void give_back(state_t* state, job_t* job) noexcept nogil
+cdef void give_back_all(state_t* state, peer_t* peer) noexcept nogil
+
+# A client leaves: its waits go, and with them the foreground jobs that nobody else waits for.
+cdef void forget_waits(state_t* state, peer_t* peer) noexcept nogil
+
+# The ability timeouts that have run out.
+cdef void time_out_due(state_t* state) noexcept nogil

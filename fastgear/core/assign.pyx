@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""Giving jobs out, passing answers on, taking jobs back.
+
+A job that lost its worker goes to the front of its line the first time, so that it does not pay for the accident, and to
+the back after that: a job that kills its workers must not hold up the others.
+"""
+
+from libc.stdint cimport uint32_t
+
+from fastgear.base.heap cimport heap_entry_t, heap_push, heap_top
+from fastgear.base.list cimport link_t, list_first, list_is_empty
+from fastgear.base.status cimport FG_OK
+from fastgear.core.functions cimport function_name
+from fastgear.core.jobs cimport (
+    handle_slice, handle_t, job_free, job_from_in_place, job_handle, job_reducer, job_unique, job_workload, wait_free,
+    wait_from_in_job, wait_from_in_peer,
+)
+from fastgear.core.model cimport JOB_RUNNING, ability_t, wait_t
+from fastgear.core.peers cimport peer_doom, send_data, send_empty, send_parts
+from fastgear.core.queues cimport job_from_timer, queue_back, queue_front, queue_take, unplace
+from fastgear.core.workers cimport ability_find, worker_is_up
+from fastgear.protocol.packet cimport PacketType, slice_t
+
+
+# -- out --------------------------------------------------------------------------------------------------------------
+
+cdef void assign_next(state_t* state, peer_t* peer, int grab) noexcept nogil:
+    cdef job_t* job = queue_take(state, peer)
+    worker_is_up(state, peer)  # after the job is out of the line, or another worker would be woken for it
+    if job == NULL:
+        send_empty(state, peer, PacketType.NO_JOB)
+        return
+    if job.attempts < 0xFFFF:
+        job.attempts += 1
+    state.counters.assigned += 1
+    start_timeout(state, job)
+    send_assignment(state, peer, job, grab)
+
+
+cdef void start_timeout(state_t* state, job_t* job) noexcept nogil:
+    cdef ability_t* ability = ability_find(state, job.worker, job.function)
+    if ability.timeout_ns > 0 and heap_push(&state.timeouts, &job.timer, state.now_ns + ability.timeout_ns) != FG_OK:
+        peer_doom(state, job.worker)  # without its timer the job could hang; so its worker loses it now
+
+
+cdef void send_assignment(state_t* state, peer_t* peer, job_t* job, int grab) noexcept nogil:
+    cdef handle_t handle
+    cdef slice_t parts[5]
+    cdef int count = 2, type = PacketType.JOB_ASSIGN
+    job_handle(state, job, &handle)
+    parts[0] = handle_slice(&handle)
+    parts[1] = function_name(job.function)
+    if grab != PacketType.GRAB_JOB:
+        parts[2] = job_unique(job)
+        count, type = 3, PacketType.JOB_ASSIGN_UNIQ
+        if grab == PacketType.GRAB_JOB_ALL and job.has_reducer:
+            parts[3] = job_reducer(job)
+            count, type = 4, PacketType.JOB_ASSIGN_ALL
+    send_data(state, peer, type, parts, count, job_workload(job), job.blob)
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+cdef void forward(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
+    """The worker's packet as a response: arguments, then data or the last argument."""
+    cdef slice_t parts[4]
+    cdef uint32_t i
+    for i in range(packet.arguments):
+        parts[i] = packet.args[i]
+    if packet.type == PacketType.WORK_STATUS:
+        send_parts(state, peer, packet.type, parts, packet.arguments)
+    else:
+        send_data(state, peer, packet.type, parts, packet.arguments, packet.data, packet.blob)
+
+
+cdef void send_fail(state_t* state, peer_t* peer, const job_t* job) noexcept nogil:
+    cdef handle_t handle
+    cdef slice_t part
+    job_handle(state, job, &handle)
+    part = handle_slice(&handle)
+    send_parts(state, peer, PacketType.WORK_FAIL, &part, 1)
+
+
+cdef void pass_on(state_t* state, job_t* job, const packet_t* packet) noexcept nogil:
+    cdef link_t* link = job.waits.next
+    while link != &job.waits:
+        forward(state, wait_from_in_job(link).peer, packet)
+        link = link.next
+
+
+cdef void end_completed(state_t* state, job_t* job, const packet_t* packet) noexcept nogil:
+    pass_on(state, job, packet)
+    state.counters.completed += 1
+    unplace(state, job)
+    job_free(state, job)
+
+
+cdef void end_with_exception(state_t* state, job_t* job, const packet_t* packet) noexcept nogil:
+    cdef link_t* link = job.waits.next
+    cdef peer_t* peer
+    while link != &job.waits:
+        peer = wait_from_in_job(link).peer
+        if peer.exceptions:
+            forward(state, peer, packet)
+        else:
+            send_fail(state, peer, job)
+        link = link.next
+    state.counters.failed += 1
+    unplace(state, job)
+    job_free(state, job)
+
+
+cdef void end_failed(state_t* state, job_t* job) noexcept nogil:
+    cdef link_t* link = job.waits.next
+    while link != &job.waits:
+        send_fail(state, wait_from_in_job(link).peer, job)
+        link = link.next
+    state.counters.failed += 1
+    unplace(state, job)
+    job_free(state, job)
+
+
+# -- back -------------------------------------------------------------------------------------------------------------
+
+cdef inline bint spent(const state_t* state, const job_t* job) noexcept nogil:
+    """Given out as often as it may be."""
+    cdef int retries = state.settings.job_retries
+    return retries >= 0 and job.attempts >= (retries if retries > 1 else 1)
+
+
+cdef void give_back(state_t* state, job_t* job) noexcept nogil:
+    if not job.background and list_is_empty(&job.waits):
+        unplace(state, job)
+        job_free(state, job)
+        return
+    if spent(state, job):
+        end_failed(state, job)
+        return
+    unplace(state, job)
+    job.numerator = job.denominator = 0
+    if job.attempts == 1:
+        queue_front(state, job)
+    else:
+        queue_back(state, job)
+
+
+cdef void give_back_all(state_t* state, peer_t* peer) noexcept nogil:
+    """Last one first, so that at the front of their lines they stand in their old order."""
+    while not list_is_empty(&peer.jobs):
+        state.counters.lost += 1
+        give_back(state, job_from_in_place(peer.jobs.prev))
+
+
+cdef void forget_waits(state_t* state, peer_t* peer) noexcept nogil:
+    cdef wait_t* wait
+    cdef job_t* job
+    while not list_is_empty(&peer.waits):
+        wait = wait_from_in_peer(list_first(&peer.waits))
+        job = wait.job
+        wait_free(wait)
+        if not job.background and job.place != JOB_RUNNING and list_is_empty(&job.waits):
+            unplace(state, job)
+            job_free(state, job)
+
+
+cdef void time_out_due(state_t* state) noexcept nogil:
+    cdef heap_entry_t* entry = heap_top(&state.timeouts)
+    cdef job_t* job
+    while entry != NULL and entry.key <= state.now_ns:
+        job = job_from_timer(entry)
+        state.counters.timed_out += 1
+        if state.settings.timeout_fails:
+            end_failed(state, job)
+        else:
+            give_back(state, job)
+        entry = heap_top(&state.timeouts)

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+"""What clients ask for: one handler per kind of request."""
+
+from fastgear.core.model cimport peer_t, state_t
+from fastgear.protocol.packet cimport packet_t
+
+cdef void on_submit_job(
+    state_t* state, peer_t* peer, const packet_t* packet, int priority, bint background
+) noexcept nogil
+cdef void on_submit_job_epoch(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil
+cdef void on_submit_reduce_job(state_t* state, peer_t* peer, const packet_t* packet, bint background) noexcept nogil
+cdef void on_get_status(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil
+cdef void on_get_status_unique(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Requests of clients: submissions of every kind, and questions about jobs."""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from fastgear.base.list cimport link_t
+from fastgear.base.status cimport FG_OK
+from fastgear.core.functions cimport function_find_or_create, function_total
+from fastgear.core.jobs cimport (
+    handle_slice, handle_t, job_by_handle, job_by_order, job_by_unique, job_free, job_handle, job_new, order_t, wait_add,
+)
+from fastgear.core.model cimport JOB_RUNNING, MAX_FUNCTION_NAME, MAX_UNIQUE, NORMAL, function_t, job_t
+from fastgear.core.peers cimport send_error, send_parts
+from fastgear.core.queues cimport queue_back, queue_later
+from fastgear.protocol.encoder cimport MAX_DIGITS, format_u64, slice_of
+from fastgear.protocol.packet cimport PacketType, slice_t
+from fastgear.protocol.text cimport parse_i64
+
+cdef enum:
+    NS_PER_S = 1000000000
+    MAX_EPOCH_S = 9000000000    # the year 2255; nanoseconds of it still fit
+
+
+# -- submissions ------------------------------------------------------------------------------------------------------
+
+cdef void on_submit_job(
+    state_t* state, peer_t* peer, const packet_t* packet, int priority, bint background
+) noexcept nogil:
+    cdef order_t order
+    if read_order(state, peer, packet, &order):
+        order.priority = <uint8_t>priority
+        order.background = background
+        submit(state, peer, &order, 0)
+
+
+cdef void on_submit_job_epoch(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
+    cdef order_t order
+    cdef long long epoch_s
+    if not parse_i64(packet.args[2], &epoch_s) or epoch_s < 0 or epoch_s > <long long>MAX_EPOCH_S:
+        send_error(state, peer, "INVALID_ARGUMENT", "The time of an epoch job is a number of seconds since 1970")
+        return
+    if read_order(state, peer, packet, &order):
+        order.background = True
+        submit(state, peer, &order, epoch_s * NS_PER_S)
+
+
+cdef void on_submit_reduce_job(state_t* state, peer_t* peer, const packet_t* packet, bint background) noexcept nogil:
+    """The fourth argument, the aggregator, is accepted and not kept: JOB_ASSIGN_ALL has no place for it."""
+    cdef order_t order
+    if packet.args[2].length > MAX_FUNCTION_NAME:
+        send_error(state, peer, "ARGUMENT_TOO_LARGE", "Reducer value too large")
+        return
+    if read_order(state, peer, packet, &order):
+        order.background = background
+        order.has_reducer = True
+        order.reducer = packet.args[2]
+        submit(state, peer, &order, 0)
+
+
+cdef bint read_order(state_t* state, peer_t* peer, const packet_t* packet, order_t* order) noexcept nogil:
+    """What all submissions share. False: refused, and the client knows why."""
+    cdef slice_t name = packet.args[0]
+    if state.draining:
+        return refuse(state, peer, "SHUTDOWN_GRACEFUL", "The server is shutting down and takes no new jobs")
+    if name.length == 0:
+        return refuse(state, peer, "INVALID_FUNCTION_NAME", "A function needs a name")
+    if name.length > MAX_FUNCTION_NAME:
+        return refuse(state, peer, "ARGUMENT_TOO_LARGE", "Function name too large")
+    if packet.args[1].length > MAX_UNIQUE:
+        return refuse(state, peer, "ARGUMENT_TOO_LARGE", "Unique value too large")
+    order.function = function_find_or_create(state, name)
+    if order.function == NULL:
+        return refuse(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
+    order.unique = packet.args[1]
+    order.reducer = slice_of(NULL, 0)
+    order.workload = packet.data
+    order.blob = packet.blob
+    order.priority = NORMAL
+    order.background = False
+    order.has_reducer = False
+    return True
+
+
+cdef bint refuse(state_t* state, peer_t* peer, const char* code, const char* text) noexcept nogil:
+    send_error(state, peer, code, text)
+    return False
+
+
+cdef void submit(state_t* state, peer_t* peer, const order_t* order, int64_t due_wall_ns) noexcept nogil:
+    """Join the job that it is the same as, or make one. The answer leaves before the job moves on."""
+    cdef job_t* job = job_by_order(state, order)
+    if job != NULL:
+        join(state, peer, job, order)
+        return
+    if not has_room(state, peer, order):
+        return
+    job = job_new(state, order)
+    if job == NULL:
+        send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
+        return
+    if due_wall_ns > state.now_wall_ns and queue_later(state, job, due_wall_ns) != FG_OK:
+        job_free(state, job)
+        send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
+        return
+    if not order.background and wait_add(job, peer) != FG_OK:
+        job_free(state, job)
+        send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
+        return
+    send_created(state, peer, job)
+    if due_wall_ns <= state.now_wall_ns:
+        queue_back(state, job)
+
+
+cdef void join(state_t* state, peer_t* peer, job_t* job, const order_t* order) noexcept nogil:
+    if not order.background and wait_add(job, peer) != FG_OK:
+        send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
+        return
+    if order.background:
+        job.background = True
+    state.counters.coalesced += 1
+    send_created(state, peer, job)
+
+
+cdef bint has_room(state_t* state, peer_t* peer, const order_t* order) noexcept nogil:
+    """gearmand compares the limit of a priority with all jobs of the function; so does this."""
+    cdef function_t* function = order.function
+    cdef int64_t limit = function.max_queue[order.priority]
+    if limit > 0 and function_total(function) >= <uint64_t>limit:
+        return refuse(state, peer, "QUEUE_ERROR", "Job queue is full")
+    if state.settings.max_memory and state.memory + order.workload.length > state.settings.max_memory:
+        return refuse(state, peer, "QUEUE_ERROR", "The server's memory limit is reached")
+    return True
+
+
+cdef void send_created(state_t* state, peer_t* peer, const job_t* job) noexcept nogil:
+    cdef handle_t handle
+    cdef slice_t part
+    job_handle(state, job, &handle)
+    part = handle_slice(&handle)
+    state.counters.submitted += 1
+    send_parts(state, peer, PacketType.JOB_CREATED, &part, 1)
+
+
+# -- questions --------------------------------------------------------------------------------------------------------
+
+ctypedef struct status_t:       # the numbers of a job as text; the slices point into digits
+    uint8_t digits[3][MAX_DIGITS]
+    slice_t known
+    slice_t running
+    slice_t numerator
+    slice_t denominator
+    slice_t clients
+
+
+cdef inline slice_t flag(bint value) noexcept nogil:
+    return slice_of(<const char*>"1" if value else <const char*>"0", 1)
+
+
+cdef inline slice_t digits_of(uint8_t* room, uint64_t number) noexcept nogil:
+    return slice_of(room, format_u64(room, number))
+
+
+cdef void status_of(const job_t* job, status_t* status) noexcept nogil:
+    cdef const link_t* link
+    cdef uint64_t clients = 0
+    if job != NULL:
+        link = job.waits.next
+        while link != &job.waits:
+            clients += 1
+            link = link.next
+    status.known = flag(job != NULL)
+    status.running = flag(job != NULL and job.place == JOB_RUNNING)
+    status.numerator = digits_of(status.digits[0], job.numerator if job != NULL else 0)
+    status.denominator = digits_of(status.digits[1], job.denominator if job != NULL else 0)
+    status.clients = digits_of(status.digits[2], clients)
+
+
+cdef void on_get_status(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
+    cdef status_t status
+    cdef slice_t parts[5]
+    status_of(job_by_handle(state, packet.args[0]), &status)
+    parts[0] = packet.args[0]
+    parts[1], parts[2] = status.known, status.running
+    parts[3], parts[4] = status.numerator, status.denominator
+    send_parts(state, peer, PacketType.STATUS_RES, parts, 5)
+
+
+cdef void on_get_status_unique(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
+    cdef status_t status
+    cdef slice_t parts[6]
+    status_of(job_by_unique(state, NULL, packet.args[0]), &status)
+    parts[0] = packet.args[0]
+    parts[1], parts[2] = status.known, status.running
+    parts[3], parts[4], parts[5] = status.numerator, status.denominator, status.clients
+    send_parts(state, peer, PacketType.STATUS_RES_UNIQUE, parts, 6)

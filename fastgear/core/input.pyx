@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""A peer's input: packets and text lines cut out of its bytes, large data collected into a blob, refused packets skipped.
+
+Framing survives every packet whose size is known: what is wrong with it is answered with ERROR, and the next one is read.
+Only a wrong magic, or an endless text line, ends the connection, after its answer has left.
+"""
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+
+from fastgear.base.alloc cimport fg_free, fg_malloc
+from fastgear.base.blob cimport blob_new, blob_release, blob_resize, blob_t
+from fastgear.base.check cimport fg_check
+from fastgear.base.status cimport FG_NEED_MORE, FG_OK
+from fastgear.core.admin cimport answer_line
+from fastgear.core.dispatch cimport dispatch
+from fastgear.core.model cimport LARGE_PACKET
+from fastgear.core.peers cimport peer_doom, peer_touch, send_error
+from fastgear.protocol.packet cimport (
+    PACKET_BAD_ARGUMENTS, PACKET_BAD_MAGIC, PACKET_BAD_TYPE, packet_read, packet_read_head, packet_t,
+)
+from fastgear.protocol.text cimport MAX_LINE, line_read, line_t, text_string
+
+cdef enum:
+    FIRST_BLOB = 1 << 20        # bytes taken for large data at first; more only as they arrive
+
+
+cdef size_t input_resume(peer_t* peer, uint8_t* to) noexcept nogil:
+    cdef size_t length = peer.rest_length
+    if length == 0 or peer.blob != NULL:
+        return 0
+    memcpy(to, peer.rest, length)
+    drop_rest(peer)
+    return length
+
+
+cdef void input_receive(state_t* state, peer_t* peer, const uint8_t* bytes, size_t length) noexcept nogil:
+    cdef size_t used = 0, step
+    fg_check(peer.rest == NULL and peer.blob == NULL)
+    while used < length and not peer.closing:
+        if peer.skip > 0:
+            step = skip(peer, length - used)
+        elif bytes[used] == 0:
+            step = take_packet(state, peer, bytes + used, length - used)
+        else:
+            step = take_line(state, peer, bytes + used, length - used)
+        if step == 0:
+            break
+        used += step
+    if used < length and not peer.closing and peer.blob == NULL:
+        keep_rest(state, peer, bytes + used, length - used)
+
+
+cdef inline size_t skip(peer_t* peer, size_t available) noexcept nogil:
+    if available > peer.skip:
+        available = <size_t>peer.skip
+    peer.skip -= available
+    return available
+
+
+cdef int keep_rest(state_t* state, peer_t* peer, const uint8_t* bytes, size_t length) noexcept nogil:
+    peer.rest = <uint8_t*>fg_malloc(length)
+    if peer.rest == NULL:
+        peer_doom(state, peer)
+        return FG_NEED_MORE
+    memcpy(peer.rest, bytes, length)
+    peer.rest_length = length
+    return FG_OK
+
+
+cdef void drop_rest(peer_t* peer) noexcept nogil:
+    fg_free(peer.rest)
+    peer.rest = NULL
+    peer.rest_length = 0
+
+
+# -- packets ----------------------------------------------------------------------------------------------------------
+
+cdef size_t take_packet(state_t* state, peer_t* peer, const uint8_t* bytes, size_t available) noexcept nogil:
+    """Handle the packet at the front, and say how long it is; 0 when more of it must come first."""
+    cdef packet_t packet
+    cdef int status = packet_read(bytes, available, &packet)
+    if status == FG_OK:
+        if packet.length > state.settings.max_packet_size:
+            return refuse(state, peer, &packet, "ARGUMENT_TOO_LARGE", "The packet is larger than the server allows")
+        dispatch(state, peer, &packet)
+        return packet.length
+    if status == FG_NEED_MORE:
+        if packet.length > state.settings.max_packet_size:
+            return refuse(state, peer, &packet, "ARGUMENT_TOO_LARGE", "The packet is larger than the server allows")
+        return begin_large(state, peer, bytes, available, &packet) if packet.length > LARGE_PACKET else 0
+    if status == PACKET_BAD_TYPE:
+        return refuse(state, peer, &packet, "INVALID_COMMAND", "There is no packet of this type")
+    if status == PACKET_BAD_ARGUMENTS:
+        return refuse(state, peer, &packet, "INVALID_ARGUMENT", "An argument of the packet is missing")
+    fg_check(status == PACKET_BAD_MAGIC)
+    send_error(state, peer, "INVALID_MAGIC", "A packet begins with \\0REQ; this connection cannot be followed any further")
+    peer.closing = True
+    return available
+
+
+cdef size_t refuse(state_t* state, peer_t* peer, const packet_t* packet, const char* code, const char* text) noexcept nogil:
+    """Answer ERROR and step over the packet, what has not come of it included."""
+    send_error(state, peer, code, text)
+    peer.skip = packet.length
+    return skip(peer, 1)  # the caller's loop skips the rest
+
+
+# -- large packets: the data go into a blob of their own, the head stays in peer.rest ---------------------------------
+
+cdef size_t begin_large(
+    state_t* state, peer_t* peer, const uint8_t* bytes, size_t available, packet_t* packet
+) noexcept nogil:
+    cdef int status = packet_read_head(bytes, available, packet)
+    cdef size_t head, announced
+    if status == FG_NEED_MORE:
+        if available < LARGE_PACKET:
+            return 0
+        return refuse(state, peer, packet, "ARGUMENT_TOO_LARGE", "The arguments of the packet are too large")
+    if status != FG_OK:
+        return refuse(state, peer, packet, "INVALID_ARGUMENT", "An argument of the packet is missing")
+    announced = packet.data_length
+    if state.settings.max_memory and state.memory + announced > state.settings.max_memory:
+        return refuse(state, peer, packet, "QUEUE_ERROR", "The server's memory limit is reached")
+    head = packet.length - announced
+    peer.blob = blob_new(announced if announced < FIRST_BLOB else FIRST_BLOB)
+    if peer.blob == NULL:
+        return refuse(state, peer, packet, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
+    if keep_rest(state, peer, bytes, head) != FG_OK:
+        return available
+    packet_read_head(peer.rest, head, &peer.head)  # once more, so that its arguments point into rest
+    memcpy(peer.blob.bytes, packet.data.bytes, packet.data.length)
+    peer.blob.length = packet.data.length
+    peer.blob_missing = announced - packet.data.length
+    return available
+
+
+cdef size_t input_wants(state_t* state, peer_t* peer, uint8_t** to) noexcept nogil:
+    cdef blob_t* grown
+    cdef size_t room, capacity
+    if peer.blob == NULL or peer.closing:
+        return 0
+    if peer.blob.length == peer.blob.capacity:
+        capacity = peer.blob.capacity * 2
+        if capacity > peer.blob.length + peer.blob_missing:
+            capacity = peer.blob.length + peer.blob_missing
+        grown = blob_resize(peer.blob, capacity)
+        if grown == NULL:
+            give_up_large(state, peer)
+            return 0
+        peer.blob = grown
+    room = peer.blob.capacity - peer.blob.length
+    to[0] = peer.blob.bytes + peer.blob.length
+    return room if room < peer.blob_missing else peer.blob_missing
+
+
+cdef void give_up_large(state_t* state, peer_t* peer) noexcept nogil:
+    send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
+    peer.skip = peer.blob_missing
+    blob_release(peer.blob)
+    peer.blob = NULL
+    drop_rest(peer)
+
+
+cdef void input_filled(state_t* state, peer_t* peer, size_t length) noexcept nogil:
+    cdef blob_t* blob = peer.blob
+    blob.length += length
+    peer.blob_missing -= length
+    if peer.blob_missing > 0:
+        return
+    peer.head.blob = blob
+    peer.head.data.bytes = blob.bytes
+    peer.head.data.length = blob.length
+    peer.blob = NULL
+    dispatch(state, peer, &peer.head)
+    blob_release(blob)
+    drop_rest(peer)
+
+
+# -- text -------------------------------------------------------------------------------------------------------------
+
+cdef size_t take_line(state_t* state, peer_t* peer, const uint8_t* bytes, size_t available) noexcept nogil:
+    cdef line_t line
+    cdef int status = line_read(bytes, available if available < MAX_LINE else MAX_LINE, &line)
+    if status == FG_OK:
+        status = answer_line(state, &peer.out, &line)
+    elif available < MAX_LINE:
+        return 0
+    else:
+        line.length = available
+        peer.closing = True
+        status = text_string(&peer.out, "ERR LINE_TOO_LONG A+command+is+one+line+of+less+than+8192+bytes\r\n")
+    if status != FG_OK:
+        peer_doom(state, peer)
+    else:
+        peer_touch(state, peer)
+    return line.length

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""The records of jobs: one allocation each, found by number and by (function, unique).
+
+A key is what makes two submissions one job: the unique, or for the unique "-" the workload itself; an empty unique, and
+"-" with an empty workload, is no key. `state.memory` counts what is allocated here.
+"""
+
+from libc.stdint cimport uint16_t, uint32_t
+from libc.string cimport memcmp, memcpy
+
+from fastgear.base.alloc cimport fg_calloc, fg_free, fg_malloc
+from fastgear.base.blob cimport blob_hold, blob_release
+from fastgear.base.check cimport fg_check
+from fastgear.base.hash cimport hash_bytes, hash_u64
+from fastgear.base.heap cimport heap_contains
+from fastgear.base.list cimport link_init, link_is_linked, link_remove, list_first, list_init, list_push_back
+from fastgear.base.status cimport FG_ENOMEM, FG_OK
+from fastgear.base.table cimport (
+    table_begin, table_cursor_t, table_each, table_first, table_free, table_init, table_insert, table_next, table_node_t, table_remove,
+)
+from fastgear.protocol.encoder cimport format_u64, slice_of
+
+
+cdef int jobs_init(state_t* state) noexcept nogil:
+    table_init(&state.jobs)
+    table_init(&state.uniques)
+    return FG_OK
+
+
+cdef void jobs_free(state_t* state) noexcept nogil:
+    """Free every job wherever it stands; only when the whole state goes."""
+    cdef table_cursor_t cursor = table_begin()
+    cdef table_node_t* node
+    cdef table_node_t* later
+    cdef job_t* job
+    table_free(&state.uniques)
+    node = table_each(&state.jobs, &cursor)
+    while node != NULL:
+        job = <job_t*>node
+        later = table_each(&state.jobs, &cursor)
+        release(state, job)
+        node = later
+    table_free(&state.jobs)
+
+
+cdef inline job_t* job_from_in_uniques(table_node_t* node) noexcept nogil:
+    return <job_t*>(<char*>node - <size_t>&(<job_t*>NULL).in_uniques)
+
+
+cdef inline bint is_dash(slice_t unique) noexcept nogil:
+    return unique.length == 1 and unique.bytes[0] == 45
+
+
+cdef inline bint slices_equal(slice_t a, slice_t b) noexcept nogil:
+    return a.length == b.length and (a.length == 0 or memcmp(a.bytes, b.bytes, a.length) == 0)
+
+
+cdef inline uint64_t hash_key(const state_t* state, const function_t* function, slice_t unique, slice_t workload) noexcept nogil:
+    """Of the key; the function comes in by its id, and keys by workload keep away from the others."""
+    cdef slice_t key = workload if is_dash(unique) else unique
+    cdef uint64_t hash = hash_bytes(key.bytes, key.length, state.hash_key[0], state.hash_key[1] ^ hash_u64(function.id))
+    return ~hash if is_dash(unique) else hash
+
+
+cdef inline bint makes_key(slice_t unique, slice_t workload) noexcept nogil:
+    return workload.length > 0 if is_dash(unique) else unique.length > 0
+
+
+cdef inline size_t size_of(size_t tail) noexcept nogil:
+    return sizeof(job_t) + tail
+
+
+cdef job_t* allocate(const order_t* order) noexcept nogil:
+    """With unique, reducer and a small workload copied behind the struct, and a large one held."""
+    cdef size_t inside = 0 if order.blob != NULL else order.workload.length
+    cdef job_t* job = <job_t*>fg_malloc(size_of(order.unique.length + order.reducer.length + inside))
+    cdef uint8_t* to
+    if job == NULL:
+        return NULL
+    to = job.bytes
+    if order.unique.length:
+        memcpy(to, order.unique.bytes, order.unique.length)
+    to += order.unique.length
+    if order.reducer.length:
+        memcpy(to, order.reducer.bytes, order.reducer.length)
+    to += order.reducer.length
+    if inside:
+        memcpy(to, order.workload.bytes, inside)
+    job.unique_length = <uint16_t>order.unique.length
+    job.reducer_length = <uint16_t>order.reducer.length
+    job.workload_length = <uint32_t>inside
+    job.blob = order.blob
+    if job.blob != NULL:
+        blob_hold(job.blob)
+    return job
+
+
+cdef inline uint64_t weight(const job_t* job) noexcept nogil:
+    """Bytes of memory that it stands for."""
+    cdef uint64_t bytes = size_of(<size_t>job.unique_length + job.reducer_length + job.workload_length)
+    return bytes + job.blob.capacity if job.blob != NULL else bytes
+
+
+cdef job_t* job_new(state_t* state, const order_t* order) noexcept nogil:
+    cdef job_t* job = allocate(order)
+    if job == NULL:
+        return NULL
+    link_init(&job.in_place)
+    list_init(&job.waits)
+    job.timer.index = 0
+    job.function = order.function
+    job.worker = NULL
+    job.numerator = job.denominator = 0
+    job.attempts = 0
+    job.priority = order.priority
+    job.background = order.background
+    job.has_reducer = order.has_reducer
+    job.has_key = makes_key(order.unique, order.workload)
+    job.in_jobs.hash = state.next_number
+    if enter_tables(state, job, order) != FG_OK:
+        if job.blob != NULL:
+            blob_release(job.blob)
+        fg_free(job)
+        return NULL
+    state.next_number += 1
+    state.memory += weight(job)
+    return job
+
+
+cdef int enter_tables(state_t* state, job_t* job, const order_t* order) noexcept nogil:
+    if table_insert(&state.jobs, &job.in_jobs) != FG_OK:
+        return FG_ENOMEM
+    if job.has_key:
+        job.in_uniques.hash = hash_key(state, order.function, order.unique, order.workload)
+        if table_insert(&state.uniques, &job.in_uniques) != FG_OK:
+            table_remove(&state.jobs, &job.in_jobs)
+            return FG_ENOMEM
+    return FG_OK
+
+
+cdef void release(state_t* state, job_t* job) noexcept nogil:
+    """Give its memory back; the tables are the caller's."""
+    cdef link_t* link = list_first(&job.waits)
+    while link != NULL:
+        wait_free(wait_from_in_job(link))
+        link = list_first(&job.waits)
+    state.memory -= weight(job)
+    if job.blob != NULL:
+        blob_release(job.blob)
+    fg_free(job)
+
+
+cdef void job_free(state_t* state, job_t* job) noexcept nogil:
+    fg_check(not link_is_linked(&job.in_place))
+    fg_check(not heap_contains(&job.timer))
+    table_remove(&state.jobs, &job.in_jobs)
+    if job.has_key:
+        table_remove(&state.uniques, &job.in_uniques)
+    release(state, job)
+
+
+cdef job_t* job_by_handle(state_t* state, slice_t handle) noexcept nogil:
+    cdef size_t i = state.prefix_length
+    cdef uint64_t number = 0
+    if handle.length <= i or handle.length > MAX_HANDLE or memcmp(handle.bytes, state.prefix, i) != 0:
+        return NULL
+    if handle.bytes[i] == 48 or handle.length - i > 19:
+        return NULL
+    while i < handle.length:
+        if handle.bytes[i] < 48 or handle.bytes[i] > 57:
+            return NULL
+        number = number * 10 + (handle.bytes[i] - 48)
+        i += 1
+    return <job_t*>table_first(&state.jobs, number)
+
+
+cdef job_t* job_by_order(state_t* state, const order_t* order) noexcept nogil:
+    cdef table_node_t* node
+    cdef job_t* job
+    cdef bint by_workload = is_dash(order.unique)
+    if not makes_key(order.unique, order.workload):
+        return NULL
+    node = table_first(&state.uniques, hash_key(state, order.function, order.unique, order.workload))
+    while node != NULL:
+        job = job_from_in_uniques(node)
+        if job.function == order.function and slices_equal(job_unique(job), order.unique) and (
+            not by_workload or slices_equal(job_workload(job), order.workload)
+        ):
+            return job
+        node = table_next(node)
+    return NULL
+
+
+cdef job_t* job_by_unique(state_t* state, function_t* function, slice_t unique) noexcept nogil:
+    """One look-up per function: uniques are kept by function, and this question is rare."""
+    cdef order_t order
+    cdef size_t id
+    cdef job_t* job
+    if is_dash(unique):
+        return NULL
+    order.unique = unique
+    order.workload = slice_of(NULL, 0)
+    for id in range(state.by_id_length):
+        order.function = state.by_id[id]
+        if order.function == NULL or (function != NULL and function != order.function):
+            continue
+        job = job_by_order(state, &order)
+        if job != NULL:
+            return job
+    return NULL
+
+
+cdef void job_handle(const state_t* state, const job_t* job, handle_t* handle) noexcept nogil:
+    memcpy(handle.bytes, state.prefix, state.prefix_length)
+    handle.length = state.prefix_length + format_u64(handle.bytes + state.prefix_length, job.in_jobs.hash)
+
+
+cdef int wait_add(job_t* job, peer_t* peer) noexcept nogil:
+    cdef wait_t* wait = <wait_t*>fg_calloc(1, sizeof(wait_t))
+    if wait == NULL:
+        return FG_ENOMEM
+    wait.job = job
+    wait.peer = peer
+    list_push_back(&job.waits, &wait.in_job)
+    list_push_back(&peer.waits, &wait.in_peer)
+    return FG_OK
+
+
+cdef void wait_free(wait_t* wait) noexcept nogil:
+    link_remove(&wait.in_job)
+    link_remove(&wait.in_peer)
+    fg_free(wait)

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""Everything that the job server remembers, on one page. Read this first.
+
+Each struct has one owner, named above it, and one function that frees it. All of it belongs to one state_t, and a state_t to
+one thread at a time. Times are nanoseconds: `..._ns` of a monotonic clock, `..._wall_ns` since 1970. No sockets, no clock.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastgear.base.bitset cimport bitset_t
+from fastgear.base.blob cimport blob_t
+from fastgear.base.buffer cimport buffer_t
+from fastgear.base.heap cimport heap_entry_t, heap_t
+from fastgear.base.list cimport link_t
+from fastgear.base.table cimport table_node_t, table_t
+from fastgear.protocol.packet cimport packet_t, slice_t
+
+cdef enum:
+    MAX_FUNCTION_NAME = 512     # bytes, as libgearman has it
+    MAX_UNIQUE = 64             # bytes, as gearmand has it; all 64 are kept
+    MAX_CLIENT_ID = 1024        # bytes; gearmand keeps 127
+    MAX_HANDLE = 63             # bytes, by the protocol
+    MAX_PREFIX = 42             # of a handle, with its last colon; leaves room for a number of 20 digits
+    MAX_ADDRESS = 72            # text of a peer's address
+    LARGE_PACKET = 16384        # an incomplete packet longer than this gets its data straight into a blob
+
+cdef enum:                      # priorities; the order is the order in which queues are looked at
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+    PRIORITIES = 3
+
+cdef enum:                      # where a job is
+    JOB_DELAYED = 0             # in state.epochs
+    JOB_QUEUED = 1              # in its function's queue
+    JOB_RUNNING = 2             # in its worker's jobs
+
+ctypedef struct peer_t
+
+ctypedef struct settings_t:     # chosen when the state is made, constant after that
+    int job_retries             # -1: no limit; n: given out max(n, 1) times
+    bint timeout_fails          # at an ability timeout the job fails; otherwise it counts as lost by its worker
+    bint exceptions             # the option "exceptions" is on for everyone
+    uint32_t worker_wakeup      # sleepers woken per queued job; 0: all of them
+    int64_t rescue_ns           # how long a woken worker may take to grab before another is woken
+    int64_t max_queue           # default limit of a function's jobs; 0: none
+    uint64_t max_memory         # bytes of jobs and workloads; 0: no limit
+    size_t max_packet_size      # header included
+    size_t max_output           # unsent bytes at which a peer is given up
+    const char* verbose         # the word that the text command "verbose" answers
+
+# One named thing that workers can do. Owned by state.functions; freed by function_free.
+ctypedef struct function_t:
+    table_node_t in_functions   # by hash of the name
+    size_t id                   # small number, an index of state.by_id and of the bit sets; free again after the drop
+    link_t queue[PRIORITIES]    # job_t.in_place, first to run first
+    uint32_t queued[PRIORITIES] # their lengths
+    uint32_t delayed            # jobs not due yet
+    uint32_t running
+    uint32_t workers            # connections with the ability
+    uint32_t wakes              # workers with a NOOP under way for this function
+    link_t sleepers             # ability_t.in_sleep; a worker on it may have woken meanwhile (see workers.pyx)
+    int64_t max_queue[PRIORITIES]  # 0: no limit
+    size_t name_length
+    uint8_t name[1]             # name_length bytes
+
+# One submitted unit of work. Owned by state.jobs; freed by job_free. `bytes` is unique, reducer and, unless blob is set, workload.
+ctypedef struct job_t:
+    table_node_t in_jobs        # by number: in_jobs.hash is the number in the handle
+    table_node_t in_uniques     # by hash of function and key; only with has_key
+    link_t in_place             # function_t.queue or peer_t.jobs; unlinked while delayed
+    heap_entry_t timer          # state.epochs while delayed, state.timeouts while running
+    link_t waits                # wait_t.in_job: the clients that get the answers
+    function_t* function
+    peer_t* worker              # who runs it, or NULL
+    blob_t* blob                # a large workload, else NULL
+    uint64_t numerator          # last WORK_STATUS
+    uint64_t denominator
+    uint32_t workload_length    # of the workload inside bytes
+    uint16_t unique_length
+    uint16_t reducer_length
+    uint16_t attempts           # how often it was given out
+    uint8_t priority
+    uint8_t place               # JOB_DELAYED, JOB_QUEUED, JOB_RUNNING
+    bint has_key                # in state.uniques
+    bint background             # survives its clients
+    bint has_reducer
+    uint8_t bytes[1]
+
+# One client's waiting for one job; a client may wait twice for the same. Owned by its job; freed by wait_free.
+ctypedef struct wait_t:
+    link_t in_job               # job_t.waits
+    link_t in_peer              # peer_t.waits
+    job_t* job
+    peer_t* peer
+
+# One worker's being able to do one function. Owned by state.abilities; freed by ability_free.
+ctypedef struct ability_t:
+    table_node_t in_abilities   # by hash of peer and function id
+    link_t in_peer              # peer_t.abilities
+    link_t in_sleep             # function_t.sleepers or peer_t.unlisted, always one of them
+    peer_t* peer
+    function_t* function
+    int64_t timeout_ns          # 0: none
+
+# What the core knows of a connection. Owned by state.peers; freed by peer_free.
+ctypedef struct peer_t:
+    link_t in_peers             # state.peers
+    link_t in_dirty             # state.dirty: has output that the loop has not seen
+    link_t in_doomed            # state.doomed: to be disconnected without another byte
+    link_t in_woken             # state.woken: has a NOOP under way
+    buffer_t out
+    uint64_t id                 # never used again
+    void* owner                 # the connection, for the room that has sockets
+    int fd                      # for the listing of `workers` only
+    char address[MAX_ADDRESS]   # likewise
+    uint8_t* client_id          # owned, or NULL
+    size_t client_id_length
+    bint closing                # no more input; closed when its output has left
+    bint exceptions             # wants WORK_EXCEPTION
+    # input
+    uint8_t* rest               # owned: the beginning of a packet whose end has not come, or NULL
+    size_t rest_length
+    uint64_t skip               # bytes still to come of a packet that was refused
+    blob_t* blob                # data of a large packet under way, or NULL
+    size_t blob_missing         # bytes of it still to come
+    packet_t head               # that packet; its arguments point into rest
+    # as a client
+    link_t waits                # wait_t.in_peer
+    # as a worker
+    link_t abilities            # ability_t.in_peer, newest first
+    link_t unlisted             # ability_t.in_sleep: abilities that no function's sleepers list holds
+    bitset_t can_do             # the ids of their functions
+    size_t turn                 # functions with an id below this are looked at first
+    link_t jobs                 # job_t.in_place, oldest first
+    bint sleeping               # said PRE_SLEEP, not woken since
+    function_t* woken_for       # whose job the NOOP under way is about, or NULL
+    int64_t woken_ns
+
+ctypedef struct counters_t:     # since the start
+    uint64_t packets
+    uint64_t submitted          # JOB_CREATED answers
+    uint64_t coalesced          # of them, those that joined a job
+    uint64_t assigned
+    uint64_t completed
+    uint64_t failed             # WORK_FAIL and WORK_EXCEPTION
+    uint64_t lost               # given back by workers that left
+    uint64_t timed_out
+    uint64_t cancelled
+    uint64_t refused            # requests answered with ERROR
+    uint64_t noops
+    uint64_t rescues
+
+# One job server. Owned by whoever called state_init.
+ctypedef struct state_t:
+    settings_t settings
+    counters_t counters
+    int64_t now_ns              # set by state_set_time
+    int64_t now_wall_ns
+    bint draining               # takes no new jobs
+    uint64_t hash_key[2]        # secret, so that nobody can choose colliding names
+    uint64_t next_number        # of the next job
+    uint64_t next_peer
+    char prefix[MAX_PREFIX + 1] # of handles, with the last colon
+    size_t prefix_length
+    char version[32]
+    uint64_t memory             # bytes of all jobs and workloads
+    table_t functions           # function_t.in_functions
+    table_t jobs                # job_t.in_jobs
+    table_t uniques             # job_t.in_uniques
+    table_t abilities           # ability_t.in_abilities
+    function_t** by_id          # owned array; NULL where an id is free
+    size_t by_id_length
+    size_t by_id_capacity
+    size_t first_free_id        # no id below this is free
+    bitset_t ready[PRIORITIES]  # ids of functions with queued jobs
+    bitset_t needy              # ids of functions that have more queued jobs than wakes
+    heap_t epochs               # job_t.timer by wall time
+    heap_t timeouts             # job_t.timer by monotonic time
+    link_t woken                # peer_t.in_woken, oldest first
+    link_t peers                # peer_t.in_peers
+    size_t peer_count
+    link_t dirty                # peer_t.in_dirty
+    link_t doomed               # peer_t.in_doomed

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""The beginning and the end of a state, of peers, and the passing of time."""
+
+from libc.string cimport memcpy, memset, strlen
+
+from fastgear.base.heap cimport heap_entry_t, heap_top
+from fastgear.base.list cimport link_t, list_first, list_init, list_is_empty
+from fastgear.base.status cimport FG_OK
+from fastgear.core.assign cimport forget_waits, give_back_all, time_out_due
+from fastgear.core.functions cimport function_queued, functions_free, functions_init
+from fastgear.core.jobs cimport jobs_free, jobs_init
+from fastgear.core.model cimport MAX_PREFIX
+from fastgear.core.peers cimport peer_free, peer_new
+from fastgear.core.queues cimport queue_due, queues_free, queues_init
+from fastgear.core.workers cimport abilities_reset, peer_from_in_woken, rescue, worker_is_up, workers_free, workers_init
+
+
+cdef int state_init(
+    state_t* state, const settings_t* settings, const char* prefix, const char* version, const uint64_t* random,
+    uint64_t first_number
+) noexcept nogil:
+    memset(state, 0, sizeof(state_t))
+    state.settings = settings[0]
+    state.prefix_length = min(strlen(prefix), <size_t>MAX_PREFIX)
+    memcpy(state.prefix, prefix, state.prefix_length)
+    memcpy(state.version, version, min(strlen(version), sizeof(state.version) - 1))
+    state.hash_key[0] = random[0]
+    state.hash_key[1] = random[1]
+    state.next_number = first_number
+    list_init(&state.peers)
+    list_init(&state.dirty)
+    list_init(&state.doomed)
+    workers_init(state)
+    queues_init(state)
+    jobs_init(state)
+    return functions_init(state)
+
+
+cdef void state_free(state_t* state) noexcept nogil:
+    """Peers first, as if they had left; then the jobs that remain."""
+    while not list_is_empty(&state.peers):
+        state_disconnect(state, <peer_t*>list_first(&state.peers))  # in_peers is the first member
+    jobs_free(state)
+    queues_free(state)
+    workers_free(state)
+    functions_free(state)
+
+
+cdef void state_set_time(state_t* state, int64_t now_ns, int64_t now_wall_ns) noexcept nogil:
+    state.now_ns = now_ns
+    state.now_wall_ns = now_wall_ns
+
+
+cdef void state_fire_due(state_t* state) noexcept nogil:
+    queue_due(state)
+    time_out_due(state)
+    rescue(state, state.now_ns - state.settings.rescue_ns)
+
+
+cdef inline int64_t sooner(int64_t found, int64_t due_ns, int64_t now_ns) noexcept nogil:
+    cdef int64_t wait_ns = due_ns - now_ns if due_ns > now_ns else 0
+    return wait_ns if found < 0 or wait_ns < found else found
+
+
+cdef int64_t state_next_due(const state_t* state) noexcept nogil:
+    cdef int64_t found = -1
+    cdef const heap_entry_t* entry = heap_top(&state.epochs)
+    if entry != NULL:
+        found = sooner(found, entry.key, state.now_wall_ns)
+    entry = heap_top(&state.timeouts)
+    if entry != NULL:
+        found = sooner(found, entry.key, state.now_ns)
+    if state.woken.next != &state.woken:
+        found = sooner(found, peer_from_in_woken(state.woken.next).woken_ns + state.settings.rescue_ns, state.now_ns)
+    return found
+
+
+cdef peer_t* state_connect(state_t* state) noexcept nogil:
+    return peer_new(state)
+
+
+cdef void state_disconnect(state_t* state, peer_t* peer) noexcept nogil:
+    """First it can do nothing any more, so that none of its jobs comes back to it."""
+    peer.closing = True
+    worker_is_up(state, peer)
+    abilities_reset(state, peer)
+    forget_waits(state, peer)
+    give_back_all(state, peer)
+    peer_free(state, peer)
+
+
+cdef uint64_t state_work_left(const state_t* state) noexcept nogil:
+    cdef uint64_t left = 0
+    cdef size_t id
+    for id in range(state.by_id_length):
+        if state.by_id[id] != NULL:
+            left += function_queued(state.by_id[id]) + state.by_id[id].running
+    return left

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""The job server as an object: started on a thread of its own, asked and stopped from any other.
+
+Holds the life cycle; what runs meanwhile is `loop`, and what it decides is `fastgear.core`. The loop thread does not hold
+the GIL between start and stop, so the program around it may.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+import weakref
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+
+from fastgear.config import ServerConfig
+from fastgear.protocol.replies import parse_counters, parse_status, parse_workers
+from fastgear.server.listen import Listener, listen_on
+from fastgear.server.loop import Loop
+from fastgear.types import ServerSnapshot
+
+_EPOCH_2020_US = 1_577_836_800_000_000
+_FOREVER_S = 9e9
+
+
+class Server:
+    """A Gearman job server inside this process.
+
+    `listen` are addresses as `ServerConfig.listen` has them, port numbers (of 127.0.0.1), or socket objects, which are
+    duplicated; they take the place of the configuration's. Creating a server starts nothing; `start` or a `with` block
+    does. Port 0 picks a free one, see `address`.
+
+    `start`, `stop`, `command` and `snapshot` may be called from any thread. After a fork the child's copy is stopped and
+    its descriptors are closed; the parent's goes on.
+
+    >>> with Server("127.0.0.1:0") as server:
+    ...     server.command("status")
+    '.\\n'
+    """
+
+    def __init__(self, *listen: str | int | socket.socket, config: ServerConfig | None = None) -> None:
+        self.config = config or ServerConfig()
+        self._listen = listen or self.config.listen
+        if all(isinstance(address, str) for address in self._listen):
+            self.config = replace(self.config, listen=tuple(str(address) for address in self._listen))
+        self._lock = threading.Lock()
+        self._listeners: list[Listener] = []
+        self._loop: Loop | None = None
+        self._thread: threading.Thread | None = None
+
+    # -- life cycle
+
+    def start(self) -> None:
+        """Listen and serve. Raises OSError or ConfigError, naming the address, when that is not possible."""
+        with self._lock:
+            if self._loop is not None:
+                raise RuntimeError("this server runs already")
+            listeners = listen_on(self._listen, self.config)
+            try:
+                self._loop = self._make_loop(listeners)
+            except BaseException:
+                for listener in listeners:
+                    listener.close()
+                raise
+            self._listeners = listeners
+            self._thread = threading.Thread(target=self._loop.run, name="fastgear-server", daemon=True)
+            _running.add(self)
+            self._thread.start()
+
+    def _make_loop(self, listeners: list[Listener]) -> Loop:
+        loop = Loop(
+            self.config,
+            (self.config.handle_prefix or f"H:{socket.gethostname()}")[:41].encode() + b":",
+            _version().encode(),
+            b"ERROR",
+            secrets.token_bytes(16),
+            (time.time_ns() // 1000 - _EPOCH_2020_US) * 16,
+        )
+        for listener in listeners:
+            loop.listen(listener.socket.detach())
+        loop.open()
+        return loop
+
+    def stop(self, drain: float | None = None) -> None:
+        """Stop serving; doing so twice is fine.
+
+        With `drain`, submissions are refused from now on and the server goes on until no job is queued or running, but
+        no longer than so many seconds (`float("inf")` for as long as it takes). Jobs that are left are lost.
+        """
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            if loop is None or thread is None:
+                return
+            loop.stop(min(drain or 0.0, _FOREVER_S))
+            thread.join()
+            self._forget()
+
+    def _forget(self) -> None:
+        _running.discard(self)
+        for listener in self._listeners:
+            listener.remove_path()
+        self._loop = self._thread = None
+        self._listeners = []
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # -- questions
+
+    @property
+    def running(self) -> bool:
+        return self._loop is not None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, as clients write it; empty when it is not running."""
+        return tuple(listener.address for listener in self._listeners)
+
+    @property
+    def address(self) -> str:
+        """The first of `addresses`. Raises RuntimeError when the server is not running."""
+        if not self._listeners:
+            raise RuntimeError("this server is not running; start it first")
+        return self._listeners[0].address
+
+    def command(self, line: str) -> str:
+        """The reply to a text command, as a client on the wire would get it. Raises RuntimeError when not running."""
+        loop = self._loop
+        reply = loop.command(line.rstrip("\r\n").encode() + b"\n") if loop is not None else None
+        if reply is None:
+            raise RuntimeError("this server is not running; start it first")
+        return reply.decode(errors="surrogateescape")
+
+    def snapshot(self) -> ServerSnapshot:
+        """Functions, connections and counters, each list as of one moment. Raises RuntimeError when not running."""
+        loop = self._loop
+        counters = parse_counters(self.command("counters"))
+        return ServerSnapshot(
+            functions=tuple(parse_status(self.command("status"))),
+            connections=tuple(parse_workers(self.command("workers"))),
+            counters=counters | (loop.counters() if loop is not None else {}),
+        )
+
+    def __repr__(self) -> str:
+        return f"<fastgear.Server {'on ' + ', '.join(self.addresses) if self.running else 'stopped'}>"
+
+
+def _version() -> str:
+    try:
+        return version("fastgear")
+    except PackageNotFoundError:
+        return "0.0.0"
+
+
+# -- fork: the loops stand still while the process is copied, so that the child finds their lists whole -----------------
+
+_running: weakref.WeakSet[Server] = weakref.WeakSet()
+_fork_lock = threading.Lock()
+_paused: list[tuple[Server, Loop]] = []
+
+
+def _before_fork() -> None:
+    _fork_lock.acquire()
+    for server in list(_running):
+        loop = server._loop
+        if loop is not None and loop.pause():
+            _paused.append((server, loop))
+
+
+def _after_fork_in_parent() -> None:
+    for _, loop in _paused:
+        loop.resume()
+    _paused.clear()
+    _fork_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for server, loop in _paused:
+        loop.forget()
+        server._lock = threading.Lock()
+        server._listeners = []  # their files are the parent's to remove
+        server._forget()
+    _paused.clear()
+    _fork_lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

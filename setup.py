@@ -1,0 +1,72 @@
+"""Extension modules and build variants; everything else is in pyproject.toml.
+
+Every ``.pyx`` below ``fastgear/`` is one extension module. Three switches, read from the environment:
+
+FASTGEAR_DEBUG=1     fg_check aborts, allocations are counted, compiler warnings are errors
+FASTGEAR_ASAN=1      AddressSanitizer and UndefinedBehaviorSanitizer (implies FASTGEAR_DEBUG)
+FASTGEAR_COVERAGE=1  line tracing for coverage.py's Cython plug-in (implies FASTGEAR_DEBUG)
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).parent
+DIRECTIVES = {"language_level": 3, "cdivision": True, "auto_pickle": False, "embedsignature": True}
+
+
+def switched_on(name: str) -> bool:
+    return os.environ.get(name, "0") not in ("", "0")
+
+
+ASAN = switched_on("FASTGEAR_ASAN")
+COVERAGE = switched_on("FASTGEAR_COVERAGE")
+DEBUG = switched_on("FASTGEAR_DEBUG") or ASAN or COVERAGE
+VARIANT = "asan" if ASAN else "cover" if COVERAGE else "debug" if DEBUG else "release"
+
+
+def compiler_flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]]:
+    compile_args = ["-std=gnu11", "-fvisibility=hidden", "-fno-strict-aliasing"]
+    link_args: list[str] = []
+    macros: list[tuple[str, str | None]] = []
+    if DEBUG:
+        compile_args += ["-O1", "-g", "-UNDEBUG", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+        macros.append(("FG_DEBUG", "1"))
+    else:
+        compile_args += ["-O2", "-g1"]
+    if ASAN:
+        sanitize = "-fsanitize=address,undefined"
+        compile_args += [sanitize, "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
+        link_args.append(sanitize)
+    if COVERAGE:
+        macros += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
+    return compile_args, link_args, macros
+
+
+def extensions() -> list[Extension]:
+    compile_args, link_args, macros = compiler_flags()
+    return [
+        Extension(
+            ".".join(path.relative_to(ROOT).with_suffix("").parts),
+            [str(path.relative_to(ROOT))],
+            include_dirs=["fastgear/base"],
+            depends=sorted(str(header.relative_to(ROOT)) for header in ROOT.glob("fastgear/*/*.h")),
+            define_macros=macros,
+            extra_compile_args=compile_args,
+            extra_link_args=link_args,
+        )
+        for path in sorted(ROOT.glob("fastgear/**/*.pyx"))
+    ]
+
+
+setup(
+    ext_modules=cythonize(
+        extensions(),
+        build_dir=f"build/cython-{VARIANT}",
+        compiler_directives=DIRECTIVES | ({"linetrace": True} if COVERAGE else {}),
+        emit_linenums=COVERAGE,
+        nthreads=os.cpu_count() or 1,
+    )
+)
