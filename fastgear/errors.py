@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Every exception that fastgear raises on purpose; each class says who can do something about it.
+
+Facts are attributes, so that nobody has to parse a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigError",
+    "ConnectionLost",
+    "FastgearError",
+    "InternalError",
+    "JobError",
+    "JobException",
+    "JobFailed",
+    "JobTimeout",
+    "LocalProtocolError",
+    "ProtocolError",
+    "QueueFull",
+    "RemoteProtocolError",
+    "ServerError",
+]
+
+
+class FastgearError(Exception):
+    """The root of them all."""
+
+
+class ConfigError(FastgearError, ValueError):
+    """An option has a value that makes no sense; the message names it and says what would."""
+
+
+class ProtocolError(FastgearError):
+    """Somebody broke the rules of the wire."""
+
+
+class LocalProtocolError(ProtocolError, ValueError):
+    """This side did: the caller asked for something that cannot be said in the protocol."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side did: what came is no Gearman, or not in order. The connection is of no use any more."""
+
+
+class ConnectionLost(FastgearError, OSError):
+    """The connection to a server could not be made, or broke.
+
+    `handles` are the jobs whose fate is unknown; `unanswered` counts submissions that were sent and not acknowledged, so
+    that nobody knows whether the server has them.
+    """
+
+    def __init__(self, message: str, *, handles: Iterable[str] = (), unanswered: int = 0) -> None:
+        super().__init__(message)
+        self.handles = tuple(handles)
+        self.unanswered = unanswered
+
+
+class ServerError(FastgearError):
+    """The server answered ERROR: its `code`, such as ``QUEUE_ERROR``, and its `text`."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"the server answered {code}: {text}")
+        self.code = code
+        self.text = text
+
+
+class QueueFull(ServerError):
+    """The server takes no more jobs, of this function or at all; `function_name` is the one that was asked for."""
+
+    def __init__(self, code: str, text: str, *, function_name: str) -> None:
+        super().__init__(code, text)
+        self.function_name = function_name
+
+
+class JobError(FastgearError):
+    """A job has no result; `handle` is the server's name for it, empty when it never got one."""
+
+    def __init__(self, message: str, *, handle: str = "") -> None:
+        super().__init__(message)
+        self.handle = handle
+
+
+class JobFailed(JobError):
+    """The worker, or the server on its behalf, said WORK_FAIL."""
+
+
+class JobException(JobError):
+    """The worker's function raised; `remote_traceback` is what it sent, as text."""
+
+    def __init__(self, message: str, *, handle: str = "", remote_traceback: str = "") -> None:
+        super().__init__(message, handle=handle)
+        self.remote_traceback = remote_traceback
+
+
+class JobTimeout(JobError, TimeoutError):
+    """The time that the caller gave is over; the job itself goes on."""
+
+
+class InternalError(FastgearError):
+    """A mistake of ours. Please report it."""
