@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""A Gearman job server that lives inside a Python application or beside it, with its client and its worker.
+
+    >>> import fastgear
+    >>> with fastgear.Server("127.0.0.1:0") as server, fastgear.Client(server.address) as client:
+    ...     handle = client.submit_background("reverse", b"hello")
+    ...     server.snapshot().functions[0].queued
+    1
+
+Every public name is here; what is not is private. Imports are lazy, so that each user pays for what is used only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastgear.admin.text import AdminClient
+    from fastgear.client.client import Client
+    from fastgear.client.job import Job
+    from fastgear.config import ServerConfig
+    from fastgear.errors import (
+        ConfigError,
+        ConnectionLost,
+        FastgearError,
+        InternalError,
+        JobError,
+        JobException,
+        JobFailed,
+        JobTimeout,
+        LocalProtocolError,
+        ProtocolError,
+        QueueFull,
+        RemoteProtocolError,
+        ServerError,
+    )
+    from fastgear.server.server import Server
+    from fastgear.types import (
+        ConnectionInfo,
+        FunctionInfo,
+        JobInfo,
+        JobStatus,
+        Priority,
+        PriorityInfo,
+        ServerSnapshot,
+    )
+    from fastgear.worker.job import WorkerJob
+    from fastgear.worker.worker import Worker
+
+__all__ = [
+    "AdminClient",
+    "Client",
+    "ConfigError",
+    "ConnectionInfo",
+    "ConnectionLost",
+    "FastgearError",
+    "FunctionInfo",
+    "InternalError",
+    "Job",
+    "JobError",
+    "JobException",
+    "JobFailed",
+    "JobInfo",
+    "JobStatus",
+    "JobTimeout",
+    "LocalProtocolError",
+    "Priority",
+    "PriorityInfo",
+    "ProtocolError",
+    "QueueFull",
+    "RemoteProtocolError",
+    "Server",
+    "ServerConfig",
+    "ServerError",
+    "ServerSnapshot",
+    "Worker",
+    "WorkerJob",
+]
+
+_HOME = {
+    "AdminClient": "fastgear.admin.text",
+    "Client": "fastgear.client.client",
+    "Job": "fastgear.client.job",
+    "Server": "fastgear.server.server",
+    "ServerConfig": "fastgear.config",
+    "Worker": "fastgear.worker.worker",
+    "WorkerJob": "fastgear.worker.job",
+} | dict.fromkeys(
+    ("ConnectionInfo", "FunctionInfo", "JobInfo", "JobStatus", "Priority", "PriorityInfo", "ServerSnapshot"),
+    "fastgear.types",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME.get(name, "fastgear.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

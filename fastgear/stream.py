@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""A connected socket as client, worker and admin use it: never blocks on its own, waits where it is told to.
+
+Knows bytes and time-outs; what the bytes mean is the sessions' business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from fastgear.addresses import Address
+from fastgear.errors import ConnectionLost
+
+__all__ = ["Stream", "connect", "wait_ready"]
+
+_RECEIVE = 1 << 18
+_KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000))
+
+
+def connect(address: Address, timeout: float | None) -> Stream:
+    """Connect, within `timeout` seconds. Raises ConnectionLost, naming the address."""
+    try:
+        if address.path is not None:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.settimeout(timeout)
+            sock.connect(address.socket_path)
+        else:
+            sock = socket.create_connection((address.host or "127.0.0.1", address.port), timeout)
+            _tune(sock)
+    except OSError as error:
+        reason = "it did not answer in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        raise ConnectionLost(f"cannot connect to {address}: {reason}") from error
+    return Stream(address, sock)
+
+
+def _tune(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+class Stream:
+    """One connection. For one thread at a time; a forked child must leave it alone and is told so."""
+
+    def __init__(self, address: Address, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.address = address
+        self.waiting = 0
+        self._socket = sock
+        self._outgoing: deque[memoryview] = deque()
+        self._pid = os.getpid()
+        self._poll = select.poll()
+        self._interest = select.POLLIN
+        self._poll.register(sock, self._interest)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def events(self) -> int:
+        """What to wait for: input always, and room for output while some waits."""
+        return select.POLLIN | select.POLLOUT if self._outgoing else select.POLLIN
+
+    def send(self, data: bytes | bytearray) -> None:
+        """Send what goes at once, and keep the rest for `ready`. Raises ConnectionLost."""
+        self._check_process()
+        if data:
+            self._outgoing.append(memoryview(data))
+            self.waiting += len(data)
+        self.flush()
+
+    def flush(self) -> None:
+        while self._outgoing:
+            piece = self._outgoing[0]
+            try:
+                sent = self._socket.send(piece)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                raise self._lost(error.strerror or str(error)) from error
+            self.waiting -= sent
+            if sent == len(piece):
+                self._outgoing.popleft()
+            else:
+                self._outgoing[0] = piece[sent:]
+
+    def receive(self) -> bytes:
+        """What is there, which may be nothing. Raises ConnectionLost at the end of the stream."""
+        self._check_process()
+        try:
+            data = self._socket.recv(_RECEIVE)
+        except (BlockingIOError, InterruptedError):
+            return b""
+        except OSError as error:
+            raise self._lost(error.strerror or str(error)) from error
+        if not data:
+            raise self._lost("the server closed the connection")
+        return data
+
+    def wait(self, deadline: float | None) -> bytes:
+        """Wait until input comes or `deadline` (of time.monotonic) passes, sending meanwhile; b"" when it passed."""
+        while True:
+            if self.events != self._interest:
+                self._interest = self.events
+                self._poll.modify(self._socket, self._interest)
+            left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+            ready = self._poll.poll(left)
+            if not ready:
+                return b""
+            if ready[0][1] & select.POLLOUT:
+                self.flush()
+            if ready[0][1] & ~select.POLLOUT and (data := self.receive()):
+                return data
+
+    def close(self) -> None:
+        """Close this process's side. What waits is lost; `finish` first where it matters."""
+        self._outgoing.clear()
+        self._socket.close()
+
+    def finish(self, timeout: float) -> None:
+        """Send what waits, say that nothing more comes, and wait for the server's close, so that nothing sent is lost."""
+        deadline = time.monotonic() + timeout
+        with contextlib.suppress(ConnectionLost, OSError):
+            while self._outgoing and time.monotonic() < deadline:
+                self.wait(min(deadline, time.monotonic() + 0.05))
+            self._socket.shutdown(socket.SHUT_WR)
+            while self.wait(deadline):
+                pass
+        self.close()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise RuntimeError(f"the connection to {self.address} belongs to the process that made it; make one after the fork")
+
+    def _lost(self, reason: str) -> ConnectionLost:
+        return ConnectionLost(f"the connection to {self.address} broke: {reason}")
+
+
+def wait_ready(streams: Iterable[Stream], wake_fd: int | None, timeout: float | None) -> set[int]:
+    """Wait for any of the streams, or for `wake_fd` where there is one; the descriptors that are ready, after `timeout` seconds none."""
+    poll = select.poll()
+    if wake_fd is not None:
+        poll.register(wake_fd, select.POLLIN)
+    for stream in streams:
+        poll.register(stream, stream.events)
+    return {fd for fd, _ in poll.poll(None if timeout is None else max(0.0, timeout) * 1000)}

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""A job as the function that runs it sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastgear.protocol.session import AssignedJob
+from fastgear.protocol.wire import PacketType
+
+__all__ = ["WorkerJob", "as_bytes"]
+
+
+def as_bytes(value: object, what: str) -> bytes:
+    """Bytes-like as it is, text as UTF-8, None as nothing. Raises TypeError for the rest."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    if value is None:
+        return b""
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    raise TypeError(f"{what} is bytes, text or None, not {type(value).__name__}")
+
+
+class WorkerJob:
+    """What a worker's function is called with. Only for that function's thread, and only until it returns."""
+
+    __slots__ = ("_job", "_update")
+
+    def __init__(self, job: AssignedJob, update: Callable[..., None]) -> None:
+        self._job = job
+        self._update = update
+
+    @property
+    def handle(self) -> str:
+        return self._job.handle.decode("utf-8", "surrogateescape")
+
+    @property
+    def function(self) -> str:
+        return self._job.function
+
+    @property
+    def unique(self) -> str:
+        return self._job.unique.decode("utf-8", "surrogateescape")
+
+    @property
+    def workload(self) -> bytes:
+        return self._job.workload
+
+    def set_status(self, numerator: int, denominator: int) -> None:
+        """Tell the clients, and whoever asks for the job's status, how far it is."""
+        if numerator < 0 or denominator < 0:
+            raise ValueError(f"a status is two numbers from 0 on, not {numerator}/{denominator}")
+        self._update(PacketType.WORK_STATUS, self._job.handle, b"%d" % numerator, b"%d" % denominator)
+
+    def send_data(self, data: bytes | bytearray | memoryview | str) -> None:
+        """Send a piece of the outcome ahead of the result."""
+        self._update(PacketType.WORK_DATA, self._job.handle, as_bytes(data, "a piece of data"))
+
+    def warn(self, text: bytes | str) -> None:
+        """Send a warning; the job goes on."""
+        self._update(PacketType.WORK_WARNING, self._job.handle, as_bytes(text, "a warning"))
+
+    def __repr__(self) -> str:
+        return f"<WorkerJob {self.function} {self.handle} of {len(self.workload)} bytes>"

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: MIT
+"""The blocking worker: sockets, time and signals around `protocol.session`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, TypeVar
+
+from fastgear.addresses import Address, default_servers
+from fastgear.servers import Backoff
+from fastgear.errors import ConfigError, ConnectionLost, FastgearError, JobFailed, RemoteProtocolError, ServerError
+from fastgear.protocol.session import AssignedJob, WorkerSession
+from fastgear.protocol.wire import PacketType
+from fastgear.stream import Stream, connect, wait_ready
+from fastgear.worker.job import WorkerJob, as_bytes
+from fastgear.worker.registry import Registration, Registry
+
+__all__ = ["Worker"]
+
+log = logging.getLogger(__name__)
+
+Call = TypeVar("Call", bound=Callable[[WorkerJob], Any])
+
+_CONNECT_S = 5.0
+_FINISH_S = 2.0
+_HOLD_BACK_S = 0.001  # results of jobs that take less than this leave together
+
+
+class _Connection:
+    """One server: its stream while there is one, the session on it, and the jobs that it has given."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.backoff = Backoff()
+        self.stream: Stream | None = None
+        self.session = WorkerSession()
+        self.jobs: deque[AssignedJob] = deque()
+
+
+class Worker:
+    """Runs jobs of one or several Gearman servers, one at a time, in the thread that calls `run`.
+
+    `servers` are addresses as `Client` has them; a worker serves all of them, and comes back to one that went away.
+    With `prefetch` above 1 so many jobs are asked for ahead of time, which saves a round trip per job; jobs waiting here are
+    given back to the server when the worker leaves. `client_id` is what the server's list of workers shows.
+
+    A function gets a `WorkerJob` and returns the result: bytes, text (sent as UTF-8) or None. What it raises is sent to
+    the clients as a traceback; JobFailed says that the job failed, without one.
+
+    >>> worker = Worker("127.0.0.1:4730", prefetch=8)
+    >>> @worker.function("reverse", timeout=30)
+    ... def reverse(job):
+    ...     return job.workload[::-1]
+    >>> worker.run()  # doctest: +SKIP
+    """
+
+    def __init__(self, *servers: str, prefetch: int = 1, client_id: str | None = None) -> None:
+        if not 1 <= prefetch <= 100_000:
+            raise ConfigError(f"prefetch: {prefetch} is out of range; it is from 1 to 100,000")
+        self._connections = [
+            _Connection(address)
+            for address in dict.fromkeys(Address.parse(server) for server in servers or default_servers())
+        ]
+        self._prefetch = prefetch
+        self._client_id = client_id.encode() if client_id else None
+        self._registry = Registry()
+        self._stopping = False
+        self._wake_read = self._wake_write = -1
+        self._flushed_at = 0.0
+
+    # -- functions
+
+    def function(self, name: str, *, timeout: float | None = None) -> Callable[[Call], Call]:
+        """Register the decorated function under `name`, before `run`.
+
+        `timeout` is how many seconds the server lets one of its jobs take before it gives it to another worker.
+        """
+
+        def register(call: Call) -> Call:
+            self.register(name, call, timeout=timeout)
+            return call
+
+        return register
+
+    def register(self, name: str, call: Callable[[WorkerJob], Any], *, timeout: float | None = None) -> None:
+        """The same without a decorator. Raises ConfigError for a name that is taken, or that the protocol cannot carry."""
+        self._registry.add(name, call, timeout)
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        return tuple(registration.name for registration in self._registry)
+
+    # -- running
+
+    def run(self) -> None:
+        """Work until `stop`, SIGTERM or SIGINT: then finish the job in hand, send its result, and return.
+
+        A second signal ends at once, with SystemExit (KeyboardInterrupt for SIGINT). Signals are handled only when this is
+        the main thread, and only meanwhile. Servers that cannot be reached are tried again, with growing pauses; an
+        unreachable server is logged, not raised.
+        """
+        if not len(self._registry):
+            raise ConfigError("this worker has no functions; register one first")
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            with self._signals():
+                while not self._stopping:
+                    self._turn()
+                self._leave()
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Let `run` return after the job in hand. From any thread, any function, any signal handler."""
+        self._stopping = True
+        if self._wake_write >= 0:
+            with contextlib.suppress(OSError):
+                os.write(self._wake_write, b"!")
+
+    def _turn(self) -> None:
+        """Run one job of every server that has given one, or wait for something to happen."""
+        busy = False
+        for connection in self._connections:
+            if connection.jobs and not self._stopping:
+                busy = True
+                self._run_job(connection, connection.jobs.popleft())
+        if not busy and not self._stopping:
+            self._wait()
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        for connection in self._connections:
+            if connection.stream is None and connection.backoff.until <= now:
+                self._connect(connection)
+        open_ones = {c.stream.fileno(): c for c in self._connections if c.stream is not None}
+        retries = [c.backoff.until - now for c in self._connections if c.stream is None]
+        streams = (c.stream for c in open_ones.values() if c.stream is not None)
+        for fd in wait_ready(streams, self._wake_read, min(retries, default=None)):
+            if fd in open_ones:
+                self._receive(open_ones[fd])
+
+    # -- connections
+
+    def _connect(self, connection: _Connection) -> None:
+        try:
+            connection.stream = connect(connection.address, _CONNECT_S)
+        except ConnectionLost as error:
+            if connection.backoff.failures == 0:
+                log.warning("%s; trying again until it can be reached", error)
+            connection.backoff.failed(time.monotonic())
+            return
+        if connection.backoff.failures:
+            log.info("connected to %s again", connection.address)
+        connection.session = WorkerSession(self._prefetch, self._report)
+        connection.session.hello(
+            [(r.name.encode("utf-8", "surrogateescape"), r.timeout_ms) for r in self._registry], self._client_id
+        )
+        self._flush(connection)
+
+    def _report(self, error: ServerError) -> None:
+        log.warning("%s (a job that this worker lost meanwhile, most likely by its timeout)", error)
+
+    def _receive(self, connection: _Connection) -> None:
+        if connection.stream is None:
+            return
+        try:
+            connection.stream.flush()
+            data = connection.stream.receive()
+            if data:
+                connection.jobs += connection.session.receive(data)
+                connection.backoff.worked()
+        except (ConnectionLost, RemoteProtocolError) as error:
+            self._lose(connection, error)
+            return
+        self._flush(connection)
+
+    def _lose(self, connection: _Connection, error: FastgearError) -> None:
+        """Its jobs are the server's again: it gives them to others."""
+        log.warning("%s; connecting again", error)
+        if connection.stream is not None:
+            connection.stream.close()
+        connection.stream = None
+        connection.jobs.clear()
+        connection.backoff.failed(time.monotonic())
+
+    def _flush(self, connection: _Connection) -> None:
+        outgoing = connection.session.take_outgoing()
+        if connection.stream is None or not outgoing:
+            return
+        self._flushed_at = time.monotonic()
+        try:
+            connection.stream.send(outgoing)
+        except ConnectionLost as error:
+            self._lose(connection, error)
+
+    # -- jobs
+
+    def _run_job(self, connection: _Connection, job: AssignedJob) -> None:
+        session = connection.session
+
+        def update(kind: PacketType, *args: bytes) -> None:
+            session.update(kind, *args)
+            self._flush(connection)
+
+        kind, args = self._outcome(self._registry[job.function], WorkerJob(job, update))
+        session.finish(kind, job.handle, *args)
+        if not connection.jobs or time.monotonic() - self._flushed_at > _HOLD_BACK_S:
+            self._flush(connection)
+
+    def _outcome(self, registration: Registration, job: WorkerJob) -> tuple[PacketType, tuple[bytes, ...]]:
+        """Call the function, and say what it came to as a packet."""
+        try:
+            result = as_bytes(registration.call(job), f"the result of {registration.name}")
+        except JobFailed as error:
+            log.info("job %s of %s failed: %s", job.handle, job.function, error)
+            return PacketType.WORK_FAIL, ()
+        except Exception as error:
+            log.warning("job %s of %s raised", job.handle, job.function, exc_info=True)
+            return PacketType.WORK_EXCEPTION, (remote_traceback(error).encode("utf-8", "replace"),)
+        return PacketType.WORK_COMPLETE, (result,)
+
+    # -- leaving
+
+    def _leave(self) -> None:
+        """Send what is finished, and let the server see the end, so that it gives the rest to others at once."""
+        for connection in self._connections:
+            connection.session.leave()
+            self._flush(connection)
+            if connection.stream is not None:
+                connection.stream.finish(_FINISH_S)
+                connection.stream = None
+
+    def _close(self) -> None:
+        for connection in self._connections:
+            if connection.stream is not None:
+                connection.stream.close()
+            connection.stream = None
+            connection.jobs.clear()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+        self._wake_read = self._wake_write = -1
+        self._stopping = False
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if not self._stopping:
+            self.stop()
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
+            raise SystemExit(128 + number)
+
+
+def remote_traceback(error: BaseException) -> str:
+    """The traceback from the function's own frame on; the last line names the exception."""
+    frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    return "".join(traceback.format_exception(type(error), error, frames)).rstrip("\n")
