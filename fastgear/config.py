@@ -79,19 +79,33 @@ class ServerConfig:
     max_packet_size: int = _option(
         64 * MIB, "--max-packet-size", "bytes of the largest packet that is taken", low=1024, high=2**32 + 11
     )
-    max_memory: int = _option(0, "--max-memory", "bytes of jobs and workloads at which submissions are refused; 0: none", low=0)
+    max_memory: int = _option(
+        0, "--max-memory", "bytes of jobs and workloads at which submissions are refused; 0: none", low=0
+    )
     max_output: int = _option(
-        64 * MIB, "--max-output", "bytes that may wait for a connection that does not read, before it is closed", low=65536
+        64 * MIB,
+        "--max-output",
+        "bytes that may wait for a connection that does not read, before it is closed",
+        low=65536,
     )
     max_connections: int = _option(0, "--max-connections", "connections at once; 0: no limit", low=0)
-    max_queue: int = _option(0, "--max-queue", "jobs of one function, unless maxqueue says otherwise; 0: no limit", low=0)
+    max_queue: int = _option(
+        0, "--max-queue", "jobs of one function, unless maxqueue says otherwise; 0: no limit", low=0
+    )
     keepalive: bool = _option(True, "--keepalive", "probe idle TCP connections", kind="switch")
-    keepalive_idle_s: int = _option(15, "--keepalive-idle", "seconds of silence before the first probe", low=1, high=32767)
+    keepalive_idle_s: int = _option(
+        15, "--keepalive-idle", "seconds of silence before the first probe", low=1, high=32767
+    )
     keepalive_interval_s: int = _option(5, "--keepalive-interval", "seconds between probes", low=1, high=32767)
-    keepalive_count: int = _option(3, "--keepalive-count", "unanswered probes before a connection is given up", low=1, high=127)
+    keepalive_count: int = _option(
+        3, "--keepalive-count", "unanswered probes before a connection is given up", low=1, high=127
+    )
     user_timeout_s: int = _option(
-        30, "--user-timeout", "seconds that sent bytes may stay unacknowledged before a connection is given up; 0: the system's",
-        low=0, high=2147483,
+        30,
+        "--user-timeout",
+        "seconds that sent bytes may stay unacknowledged before a connection is given up; 0: the system's",
+        low=0,
+        high=2147483,
     )
 
     def __post_init__(self) -> None:

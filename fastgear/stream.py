@@ -138,7 +138,9 @@ class Stream:
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
-            raise RuntimeError(f"the connection to {self.address} belongs to the process that made it; make one after the fork")
+            raise RuntimeError(
+                f"the connection to {self.address} belongs to the process that made it; make one after the fork"
+            )
 
     def _lost(self, reason: str) -> ConnectionLost:
         return ConnectionLost(f"the connection to {self.address} broke: {reason}")

@@ -41,8 +41,8 @@ cdef int resize(table_t* table, size_t size) noexcept nogil:
 cdef void move_some(table_t* table) noexcept nogil:
     cdef table_node_t* node
     cdef table_node_t* next
-    cdef int i
-    for i in range(MOVES):
+    cdef int _i
+    for _i in range(MOVES):
         node = table.old[table.moved]
         table.old[table.moved] = NULL
         table.moved += 1

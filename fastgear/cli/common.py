@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from fastgear.admin.text import AdminClient
 
 OK = 0
-FAILED = 1          # the job failed, the server refused, or could not start
-USAGE = 2           # what was asked makes no sense
-UNREACHABLE = 3     # no connection, or it broke
+FAILED = 1  # the job failed, the server refused, or could not start
+USAGE = 2  # what was asked makes no sense
+UNREACHABLE = 3  # no connection, or it broke
 TIMED_OUT = 4
-INTERRUPTED = 130   # Ctrl-C, as shells have it
+INTERRUPTED = 130  # Ctrl-C, as shells have it
 
 
 class CommandError(Exception):

@@ -48,7 +48,9 @@ def make_parser(chosen: str | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, help_text in COMMANDS.items():
         sub = commands.add_parser(
-            name, help=help_text, description=help_text.capitalize() + ".",
+            name,
+            help=help_text,
+            description=help_text.capitalize() + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name == chosen:

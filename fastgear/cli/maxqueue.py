@@ -11,7 +11,9 @@ from fastgear.cli.common import OK, add_server, admin
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_server(parser)
     parser.add_argument("function")
-    parser.add_argument("limit", nargs="*", type=int, help="one number, or three: high, normal, low; none or 0: no limit")
+    parser.add_argument(
+        "limit", nargs="*", type=int, help="one number, or three: high, normal, low; none or 0: no limit"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

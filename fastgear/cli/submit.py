@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-b", "--background", action="store_true", help="do not wait; print the handle")
     parser.add_argument("-I", "--priority", choices=[priority.value for priority in Priority], default="normal")
     parser.add_argument("-u", "--unique", help="jobs of one function and unique are one job while it lasts")
-    parser.add_argument("--at", metavar="TIME", help="ISO time (local), seconds since 1970, or +SECONDS from now; implies -b")
+    parser.add_argument(
+        "--at", metavar="TIME", help="ISO time (local), seconds since 1970, or +SECONDS from now; implies -b"
+    )
     parser.add_argument("-t", "--timeout", type=float, help="seconds to wait for the result (default: for ever)")
 
 
@@ -41,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
     with Client(*servers(args), timeout=min(args.timeout or 30.0, 30.0)) as client:
         try:
             if args.background or at is not None:
-                print(client.submit_background(args.function, workload, unique=args.unique, priority=args.priority, at=at))
+                print(
+                    client.submit_background(args.function, workload, unique=args.unique, priority=args.priority, at=at)
+                )
                 return OK
             return _wait(client, args, workload)
         except ServerError as error:
@@ -108,4 +112,6 @@ def parse_time(text: str) -> float | datetime.datetime | datetime.timedelta:
             return float(text)
         return datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise CommandError(f"--at: {text!r} is no time; write 2030-01-31T12:00, seconds since 1970, or +60", USAGE) from None
+        raise CommandError(
+            f"--at: {text!r} is no time; write 2030-01-31T12:00, seconds since 1970, or +60", USAGE
+        ) from None

@@ -40,9 +40,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError("-n: only one process so far; start the command several times for more", USAGE)
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
     functions = load(args.target)
-    worker = Worker(
-        *servers(args), prefetch=args.prefetch, client_id=args.client_id or f"{args.target}:{os.getpid()}"
-    )
+    worker = Worker(*servers(args), prefetch=args.prefetch, client_id=args.client_id or f"{args.target}:{os.getpid()}")
     for name, call in functions.items():
         worker.register(name, call, timeout=args.timeout)
     note(f"fastgear: working on {', '.join(worker.functions)} for {', '.join(servers(args))}")

@@ -101,9 +101,7 @@ class Client:
             raise LocalProtocolError("the protocol has no job that is both delayed and reduced")
         unique = uuid.uuid4().hex if unique is None else unique
         epoch = None if at is None else _epoch(at)
-        record, packet = _prepare(
-            function, unique, workload, priority, background=True, epoch=epoch, reducer=reducer
-        )
+        record, packet = _prepare(function, unique, workload, priority, background=True, epoch=epoch, reducer=reducer)
         self._submit(record, packet)
         return record.handle
 

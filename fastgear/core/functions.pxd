@@ -8,7 +8,7 @@ from fastgear.base.bitset cimport bitset_add, bitset_discard
 from fastgear.core.model cimport HIGH, LOW, NORMAL, function_t, state_t
 from fastgear.protocol.packet cimport slice_t
 
-cdef int functions_init(state_t* state) noexcept nogil
+cdef void functions_init(state_t* state) noexcept nogil
 cdef void functions_free(state_t* state) noexcept nogil
 
 cdef function_t* function_find(state_t* state, slice_t name) noexcept nogil

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The functions of a server: found by name, numbered for the bit sets. Knows no jobs and no workers beyond their counts."""
 
-from libc.stdint cimport uint8_t
 from libc.string cimport memcmp, memcpy
 
 from fastgear.base.alloc cimport fg_calloc, fg_free, fg_realloc
@@ -16,13 +15,12 @@ from fastgear.base.table cimport (
 from fastgear.core.model cimport PRIORITIES
 
 
-cdef int functions_init(state_t* state) noexcept nogil:
+cdef void functions_init(state_t* state) noexcept nogil:
     cdef int priority
     table_init(&state.functions)
     bitset_init(&state.needy)
     for priority in range(PRIORITIES):
         bitset_init(&state.ready[priority])
-    return FG_OK
 
 
 cdef void functions_free(state_t* state) noexcept nogil:

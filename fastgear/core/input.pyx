@@ -5,7 +5,6 @@ Framing survives every packet whose size is known: what is wrong with it is answ
 Only a wrong magic, or an endless text line, ends the connection, after its answer has left.
 """
 
-from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from fastgear.base.alloc cimport fg_free, fg_malloc
@@ -17,7 +16,7 @@ from fastgear.core.dispatch cimport dispatch
 from fastgear.core.model cimport LARGE_PACKET
 from fastgear.core.peers cimport peer_doom, peer_touch, send_error
 from fastgear.protocol.packet cimport (
-    PACKET_BAD_ARGUMENTS, PACKET_BAD_MAGIC, PACKET_BAD_TYPE, packet_read, packet_read_head, packet_t,
+    PACKET_BAD_ARGUMENTS, PACKET_BAD_TYPE, packet_read, packet_read_head, packet_t,
 )
 from fastgear.protocol.text cimport MAX_LINE, line_read, line_t, text_string
 
@@ -89,12 +88,11 @@ cdef size_t take_packet(state_t* state, peer_t* peer, const uint8_t* bytes, size
         if packet.length > state.settings.max_packet_size:
             return refuse(state, peer, &packet, "ARGUMENT_TOO_LARGE", "The packet is larger than the server allows")
         return begin_large(state, peer, bytes, available, &packet) if packet.length > LARGE_PACKET else 0
-    if status == PACKET_BAD_TYPE:
+    if status == PACKET_BAD_TYPE and packet.length <= state.settings.max_packet_size:
         return refuse(state, peer, &packet, "INVALID_COMMAND", "There is no packet of this type")
     if status == PACKET_BAD_ARGUMENTS:
         return refuse(state, peer, &packet, "INVALID_ARGUMENT", "An argument of the packet is missing")
-    fg_check(status == PACKET_BAD_MAGIC)
-    send_error(state, peer, "INVALID_MAGIC", "A packet begins with \\0REQ; this connection cannot be followed any further")
+    send_error(state, peer, "INVALID_MAGIC", "This is no packet, and what follows cannot be told; the connection is closed")
     peer.closing = True
     return available
 

@@ -24,7 +24,7 @@ ctypedef struct handle_t:
     uint8_t bytes[MAX_HANDLE + 1]
     size_t length
 
-cdef int jobs_init(state_t* state) noexcept nogil
+cdef void jobs_init(state_t* state) noexcept nogil
 cdef void jobs_free(state_t* state) noexcept nogil
 
 # A job that stands nowhere yet; NULL when there is no memory for it.

@@ -16,15 +16,15 @@ from fastgear.base.heap cimport heap_contains
 from fastgear.base.list cimport link_init, link_is_linked, link_remove, list_first, list_init, list_push_back
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.base.table cimport (
-    table_begin, table_cursor_t, table_each, table_first, table_free, table_init, table_insert, table_next, table_node_t, table_remove,
+    table_begin, table_cursor_t, table_each, table_first, table_free, table_init, table_insert, table_next, table_node_t,
+    table_remove,
 )
 from fastgear.protocol.encoder cimport format_u64, slice_of
 
 
-cdef int jobs_init(state_t* state) noexcept nogil:
+cdef void jobs_init(state_t* state) noexcept nogil:
     table_init(&state.jobs)
     table_init(&state.uniques)
-    return FG_OK
 
 
 cdef void jobs_free(state_t* state) noexcept nogil:

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t
 from fastgear.base.heap cimport heap_entry_t
 from fastgear.core.model cimport job_t, peer_t, state_t
 
-cdef int queues_init(state_t* state) noexcept nogil
+cdef void queues_init(state_t* state) noexcept nogil
 cdef void queues_free(state_t* state) noexcept nogil
 
 # From nowhere to a place.

@@ -21,10 +21,9 @@ cdef enum:
     NO_LIMIT = 2147483647    # above every function id
 
 
-cdef int queues_init(state_t* state) noexcept nogil:
+cdef void queues_init(state_t* state) noexcept nogil:
     heap_init(&state.epochs)
     heap_init(&state.timeouts)
-    return FG_OK
 
 
 cdef void queues_free(state_t* state) noexcept nogil:

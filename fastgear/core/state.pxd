@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint64_t
 from fastgear.core.model cimport peer_t, settings_t, state_t
 
 # `random` is 16 secret bytes. first_number must be above every number that this host's servers used before.
-cdef int state_init(
+cdef void state_init(
     state_t* state, const settings_t* settings, const char* prefix, const char* version, const uint64_t* random,
     uint64_t first_number
 ) noexcept nogil

@@ -4,8 +4,7 @@
 from libc.string cimport memcpy, memset, strlen
 
 from fastgear.base.heap cimport heap_entry_t, heap_top
-from fastgear.base.list cimport link_t, list_first, list_init, list_is_empty
-from fastgear.base.status cimport FG_OK
+from fastgear.base.list cimport list_first, list_init, list_is_empty
 from fastgear.core.assign cimport forget_waits, give_back_all, time_out_due
 from fastgear.core.functions cimport function_queued, functions_free, functions_init
 from fastgear.core.jobs cimport jobs_free, jobs_init
@@ -15,7 +14,7 @@ from fastgear.core.queues cimport queue_due, queues_free, queues_init
 from fastgear.core.workers cimport abilities_reset, peer_from_in_woken, rescue, worker_is_up, workers_free, workers_init
 
 
-cdef int state_init(
+cdef void state_init(
     state_t* state, const settings_t* settings, const char* prefix, const char* version, const uint64_t* random,
     uint64_t first_number
 ) noexcept nogil:
@@ -33,7 +32,7 @@ cdef int state_init(
     workers_init(state)
     queues_init(state)
     jobs_init(state)
-    return functions_init(state)
+    functions_init(state)
 
 
 cdef void state_free(state_t* state) noexcept nogil:

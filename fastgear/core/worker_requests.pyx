@@ -2,7 +2,7 @@
 """Requests of workers: abilities, sleep, grabs, and reports on the jobs they hold."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr
 
 from fastgear.base.status cimport FG_OK
@@ -12,7 +12,7 @@ from fastgear.core.jobs cimport job_by_handle
 from fastgear.core.model cimport MAX_FUNCTION_NAME, ability_t, function_t, job_t
 from fastgear.core.peers cimport send_error
 from fastgear.core.workers cimport abilities_reset, ability_add, ability_drop, ability_find, worker_sleep
-from fastgear.protocol.packet cimport PacketType, slice_t
+from fastgear.protocol.packet cimport slice_t
 from fastgear.protocol.text cimport parse_i64
 
 cdef enum:

@@ -154,7 +154,9 @@ class ClientSession:
 
     def _next_expected(self, packet: Packet) -> SubmittedJob | Answer:
         if not self._expected:
-            raise RemoteProtocolError(f"the server sent {packet.type.name} {packet.args[:1]!r} without having been asked")
+            raise RemoteProtocolError(
+                f"the server sent {packet.type.name} {packet.args[:1]!r} without having been asked"
+            )
         expected, place = self._expected.popleft()
         if packet.type not in (expected, PacketType.ERROR):
             raise RemoteProtocolError(f"the server sent {packet.type.name} where {expected.name} was due")

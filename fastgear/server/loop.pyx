@@ -13,12 +13,12 @@ from posix.uio cimport iovec
 
 from fastgear.base.alloc cimport fg_calloc, fg_free, fg_malloc
 from fastgear.base.buffer cimport (
-    buffer_append, buffer_consume, buffer_free, buffer_gather, buffer_init, buffer_length, buffer_t,
+    buffer_consume, buffer_free, buffer_gather, buffer_init, buffer_length, buffer_t,
 )
 from fastgear.base.list cimport (
-    link_init, link_is_linked, link_remove, list_first, list_init, list_is_empty, list_pop_front, list_push_back,
+    link_is_linked, link_remove, list_first, list_init, list_is_empty, list_pop_front, list_push_back,
 )
-from fastgear.base.status cimport FG_NEED_MORE, FG_OK
+from fastgear.base.status cimport FG_OK
 from fastgear.core.admin cimport answer_line
 from fastgear.core.model cimport peer_t, settings_t
 from fastgear.core.state cimport (
@@ -36,7 +36,7 @@ from fastgear.server.inbox cimport (
     inbox_init, inbox_open, inbox_resume, inbox_stand_still, inbox_take, request_t,
 )
 from fastgear.server.sys cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, ECONNABORTED, EINTR, EMFILE, ENFILE, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
     EPOLL_CTL_DEL, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, O_CLOEXEC, O_RDONLY, SHUT_WR,
     SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, clock_ns, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno,
     malloc_trim, open, send, shutdown,
@@ -250,8 +250,8 @@ cdef void free_dead(loop_t* loop) noexcept nogil:
 # -- in ---------------------------------------------------------------------------------------------------------------
 
 cdef void accept_some(loop_t* loop, listener_t* listener) noexcept nogil:
-    cdef int i, fd
-    for i in range(MAX_ACCEPTS):
+    cdef int _i, fd
+    for _i in range(MAX_ACCEPTS):
         fd = accept4(listener.watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
             take_in(loop, fd)

@@ -38,7 +38,9 @@ class Registry:
         """Raises ConfigError for a name or a timeout that the protocol cannot carry, and for a name that is taken."""
         length = len(name.encode("utf-8", "surrogateescape"))
         if not 1 <= length <= MAX_NAME or "\0" in name:
-            raise ConfigError(f"a function's name has 1 to {MAX_NAME} bytes, none of them NUL; {name[:40]!r} has {length}")
+            raise ConfigError(
+                f"a function's name has 1 to {MAX_NAME} bytes, none of them NUL; {name[:40]!r} has {length}"
+            )
         if timeout is not None and not 0 < timeout < 1e9:
             raise ConfigError(f"timeout: {timeout!r} is none; it is a number of seconds above 0")
         if not callable(call):

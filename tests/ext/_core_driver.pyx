@@ -10,8 +10,8 @@ from posix.uio cimport iovec
 from fastgear.base.buffer cimport buffer_consume, buffer_gather
 from fastgear.base.list cimport link_t, list_is_empty, list_pop_front
 from fastgear.core.input cimport input_filled, input_receive, input_resume, input_wants
-from fastgear.core.model cimport LARGE_PACKET, ability_t, function_t, peer_t, settings_t, state_t
-from fastgear.core.functions cimport function_queued, function_wants_workers
+from fastgear.core.model cimport LARGE_PACKET, function_t, peer_t, settings_t, state_t
+from fastgear.core.functions cimport function_wants_workers
 from fastgear.core.state cimport (
     state_connect, state_disconnect, state_fire_due, state_free, state_init, state_next_due, state_set_time,
 )

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+# Everything is set up by the targets themselves, in .venv and build/. PYTHON=python3.12 chooses another Python.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SERVER ?= fastgear
+SOURCES := $(shell find fastgear -name '*.py' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.pyi')
+# Which sources there are, so that one that goes or comes is a change too.
+DEBUG := build/debug/.built
+ASAN := build/asan/.built
+COVER := build/cover/.built
+RELEASE := build/.release-built
+
+.PHONY: help run test quick lint bench asan cover clean
+
+help:  ## these lines
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/'
+
+run: $(RELEASE)  ## set up everything and run the demo: count words on all CPUs
+	@cd / && "$(CURDIR)/$(BIN)/fastgear" demo $(FOLDER)
+
+test: $(DEBUG)  ## set up everything and run all tests, on a build with its checks switched on
+	PYTHONPATH="$(CURDIR)/build/debug" $(BIN)/pytest --server=$(SERVER) tests
+
+quick: $(DEBUG)  ## the tests that take milliseconds
+	PYTHONPATH="$(CURDIR)/build/debug" $(BIN)/pytest tests/unit tests/wire tests/core
+
+lint: $(VENV)/.ready  ## formatting, linters and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint fastgear tests benchmarks
+	$(BIN)/codespell
+	$(BIN)/mypy
+
+bench: $(RELEASE)  ## side by side with gearmand (Debian's gearman-job-server must be installed)
+	$(BIN)/python benchmarks/compare.py
+
+asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 FASTGEAR_ASAN=1 \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	$(BIN)/python -m pytest -p no:cacheprovider tests/unit tests/wire tests/core tests/functional
+
+cover: $(COVER)  ## line coverage of Cython and Python code; needs Python 3.11, Cython cannot trace later ones
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "make cover needs Python 3.11: Cython cannot trace others")'
+	cd build/cover && rm -f .coverage* && PYTHONPATH="$(CURDIR)/build/cover" FASTGEAR_COVERAGE=1 \
+	"$(CURDIR)/$(BIN)/coverage" run --rcfile="$(CURDIR)/tests/coverage.ini" -m pytest -c "$(CURDIR)/pyproject.toml" \
+	--rootdir="$(CURDIR)" "$(CURDIR)/tests/unit" "$(CURDIR)/tests/wire" "$(CURDIR)/tests/core" "$(CURDIR)/tests/functional"
+	cd build/cover && "$(CURDIR)/$(BIN)/coverage" report --rcfile="$(CURDIR)/tests/coverage.ini"
+
+clean:  ## remove all that was made
+	rm -rf build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find fastgear tests benchmarks \( -name '*.so' -o -name __pycache__ \) -exec rm -rf {} +
+
+# -- setting up -------------------------------------------------------------------------------------------------------
+
+.PHONY: needs
+needs:
+	@PYTHON="$(PYTHON)" sh tests/needs.sh
+
+$(VENV)/.ready: pyproject.toml | needs
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip 'setuptools>=77' wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev psutil cloudpickle
+	touch $@
+
+$(RELEASE): $(VENV)/.ready setup.py $(SOURCES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	mkdir -p build && touch $@
+
+$(DEBUG): $(VENV)/.ready setup.py $(SOURCES)
+	FASTGEAR_DEBUG=1 $(BIN)/python setup.py --quiet build --build-lib build/debug
+	touch $@
+
+$(ASAN): $(VENV)/.ready setup.py $(SOURCES)
+	FASTGEAR_ASAN=1 $(BIN)/python setup.py --quiet build --build-lib build/asan
+	touch $@
+
+$(COVER): $(VENV)/.ready setup.py $(SOURCES)
+	FASTGEAR_COVERAGE=1 $(BIN)/python setup.py --quiet build --build-lib build/cover
+	touch $@

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""For all tests: which server they run against, the drivers of C structures, and the gate that catches what is left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ext.build import load_driver  # noqa: E402
+
+from fastgear.base.alloc import counting, live_allocations  # noqa: E402
+
+_SETTLE_S = 2.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--server", choices=["fastgear", "gearmand"], default="fastgear", help="what the tests talk to")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test marked differs(SERVER, reason) must fail on that server: the difference is known, and still there."""
+    server = config.getoption("--server")
+    for item in items:
+        for mark in item.iter_markers("differs"):
+            if mark.args[0] == server:
+                item.add_marker(pytest.mark.xfail(reason=mark.args[1], strict=True, run=mark.kwargs.get("run", True)))
+
+
+@pytest.fixture(scope="session")
+def drivers() -> Callable[[str], ModuleType]:
+    """Compile and import a test-only Cython driver: drivers("heap") is tests/ext/_heap_driver.pyx."""
+    return load_driver
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue
+    return found
+
+
+def _left_behind(descriptors: dict[int, str], children: set[int], allocations: int) -> list[str]:
+    gc.collect()
+    left = [f"descriptor {fd} ({name})" for fd, name in _descriptors().items() if fd not in descriptors]
+    left += [f"process {child.pid} {child.name()}" for child in psutil.Process().children() if child.pid not in children]
+    if counting and live_allocations() > allocations:
+        left.append(f"{live_allocations() - allocations} allocations")
+    return left
+
+
+@pytest.fixture(autouse=True)
+def leak_gate() -> Iterator[None]:
+    """Fail a test that leaves descriptors, processes or C allocations behind."""
+    gc.collect()
+    descriptors, allocations = _descriptors(), live_allocations()
+    children = {child.pid for child in psutil.Process().children()}
+    yield
+    deadline = time.monotonic() + _SETTLE_S
+    while left := _left_behind(descriptors, children, allocations):
+        if time.monotonic() > deadline:
+            pytest.fail("left behind: " + ", ".join(left))
+        time.sleep(0.01)

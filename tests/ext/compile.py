@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+"""compile.py SOURCE FOLDER debug|release: one driver. Run by build.py from the root of the repository."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Distribution, Extension
+
+source, folder, variant = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+flags = ["-O1", "-g", "-std=gnu11", "-fno-strict-aliasing"]
+link = []
+if os.environ.get("FASTGEAR_ASAN") == "1":
+    flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
+    link = ["-fsanitize=address,undefined"]
+extension = Extension(
+    source.stem,
+    [os.path.relpath(source)],
+    include_dirs=["fastgear/base"],
+    define_macros=[("FG_DEBUG", "1")] if variant == "debug" else [],
+    extra_compile_args=flags,
+    extra_link_args=link,
+)
+modules = cythonize(
+    [extension],
+    build_dir=str(folder / "c"),
+    include_path=[os.getcwd()],
+    compiler_directives={"language_level": 3, "cdivision": True},
+    quiet=True,
+    force=True,
+)
+distribution = Distribution({"name": "drivers", "ext_modules": modules})
+command = distribution.get_command_obj("build_ext")
+command.build_lib = str(folder)
+command.build_temp = str(folder / "o")
+command.ensure_finalized()
+command.run()
