@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: MIT
+"""fastgear's client and worker over real sockets, on fastgear's server and on gearmand."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import free_port, run_server
+
+from fastgear import (
+    Client,
+    ConfigError,
+    ConnectionLost,
+    JobException,
+    JobFailed,
+    JobTimeout,
+    LocalProtocolError,
+    Priority,
+    QueueFull,
+    ServerError,
+    Worker,
+    WorkerJob,
+)
+
+
+@pytest.fixture
+def reverser(server: Any, run_worker: Callable[[Worker], threading.Thread]) -> Worker:
+    worker = Worker(server.address, client_id="reverser")
+    worker.register("reverse", lambda job: job.workload[::-1])
+    run_worker(worker)
+    return worker
+
+
+def test_a_foreground_job_gives_its_result(server: Any, reverser: Worker) -> None:
+    with Client(server.address) as client:
+        job = client.submit("reverse", b"hello")
+        assert job.handle.startswith("H:")
+        assert job.result(timeout=5) == b"olleh"
+        assert job.done() and job.exception() is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_383, 16_384, 65_480, 65_510, 65_536, 1 << 20, 5_000_000])
+def test_workloads_and_results_of_any_size_and_byte(server: Any, reverser: Worker, size: int) -> None:
+    workload = (bytes(range(256)) * (size // 256 + 1))[:size]
+    with Client(server.address) as client:
+        assert client.submit("reverse", workload).result(timeout=20) == workload[::-1]
+
+
+def test_status_data_and_warnings_arrive(server: Any, run_worker: Any) -> None:
+    worker = Worker(server.address)
+
+    @worker.function("talk")
+    def talk(job: WorkerJob) -> None:
+        job.set_status(1, 2)
+        job.send_data(b"a")
+        job.send_data("b")
+        job.warn("careful")
+
+    run_worker(worker)
+    with Client(server.address) as client:
+        job = client.submit("talk")
+        assert job.result(timeout=5) == b""
+        assert job.data == (b"a", b"b")
+        assert job.warnings == (b"careful",)
+        assert (job.status.numerator, job.status.denominator, job.status.fraction) == (1, 2, 0.5)
+
+
+def test_an_exception_arrives_with_its_remote_traceback(server: Any, run_worker: Any) -> None:
+    worker = Worker(server.address)
+
+    @worker.function("divide")
+    def divide(job: WorkerJob) -> bytes:
+        raise ZeroDivisionError("too small")
+
+    run_worker(worker)
+    with Client(server.address) as client:
+        with pytest.raises(JobException, match="divide raised: ZeroDivisionError: too small") as caught:
+            client.submit("divide").result(timeout=5)
+        assert "in divide" in caught.value.remote_traceback
+        assert "too small" in str(caught.value.__cause__)
+    with Client(server.address, exceptions=False) as client, pytest.raises(JobFailed):
+        client.submit("divide").result(timeout=5)
+
+
+def test_a_worker_survives_what_its_functions_do(server: Any, run_worker: Any) -> None:
+    worker = Worker(server.address)
+
+    @worker.function("fail")
+    def fail(job: WorkerJob) -> bytes:
+        raise JobFailed("on purpose")
+
+    worker.register("number", lambda job: 42)
+    worker.register("text", lambda job: "täxt")
+    run_worker(worker)
+    with Client(server.address) as client:
+        with pytest.raises(JobFailed):
+            client.submit("fail").result(timeout=5)
+        with pytest.raises(JobException, match="TypeError: the result of number is bytes, text or None, not int"):
+            client.submit("number").result(timeout=5)
+        assert client.submit("text").result(timeout=5) == "täxt".encode()
+
+
+@pytest.mark.parametrize("prefetch", [1, 8])
+def test_submit_many_yields_every_job_once(server: Any, run_worker: Any, prefetch: int) -> None:
+    for _ in range(2):
+        worker = Worker(server.address, prefetch=prefetch)
+        worker.register("reverse", lambda job: job.workload[::-1])
+        run_worker(worker)
+    with Client(server.address) as client:
+        results = sorted(job.result() for job in client.submit_many("reverse", (b"%d" % n for n in range(500)), window=50))
+    assert results == sorted((b"%d" % n)[::-1] for n in range(500))
+
+
+def test_submit_many_consumes_no_more_than_its_window(server: Any, reverser: Worker) -> None:
+    taken = 0
+
+    def endless() -> Any:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield b"x"
+
+    with Client(server.address) as client:
+        jobs = client.submit_many("reverse", endless(), window=20)
+        for _ in range(30):
+            next(jobs).result()
+        assert taken <= 30 + 20
+
+
+def test_background_jobs_and_their_status(server: Any) -> None:
+    with Client(server.address) as client:
+        handle = client.submit_background("nobody", b"x", unique="key")
+        status = client.status(handle)
+        assert (status.known, status.running, status.waiting_clients) == (True, False, None)
+        by_unique = client.status_unique("key")
+        assert (by_unique.known, by_unique.running, by_unique.waiting_clients) == (True, False, 0)
+        assert not client.status("H:nobody:99").known
+        assert not client.status_unique("other").known
+        with pytest.raises(LocalProtocolError, match="1 to 63 bytes"):
+            client.status("H:" + "x" * 70)
+
+
+def test_jobs_of_one_unique_are_one_job(server: Any, run_worker: Any) -> None:
+    runs = []
+    worker = Worker(server.address)
+
+    @worker.function("slow")
+    def slow(job: WorkerJob) -> bytes:
+        runs.append(job.unique)
+        time.sleep(0.1)
+        return b"done"
+
+    with Client(server.address) as one, Client(server.address) as two:
+        jobs = [one.submit("slow", b"1", unique="u"), two.submit("slow", b"2", unique="u"), one.submit("slow", unique="u")]
+        assert len({job.handle for job in jobs}) == 1
+        run_worker(worker)
+        assert [job.result(timeout=5) for job in jobs] == [b"done"] * 3
+    assert runs == ["u"]
+
+
+@pytest.mark.differs("gearmand", "Debian's 1.1.20 looks at priorities within one function only")
+def test_higher_priority_runs_first_across_functions(server: Any, run_worker: Any) -> None:
+    order: list[str] = []
+    with Client(server.address) as client:
+        for name, priority in [("b", "low"), ("a", "normal"), ("b", "high"), ("a", "low"), ("b", Priority.NORMAL)]:
+            client.submit_background(name, str(Priority(priority).value).encode(), priority=priority)
+        worker = Worker(server.address)
+        for name in ("a", "b"):
+            worker.register(name, lambda job: order.append(job.workload.decode()))
+        worker.register("last", lambda job: b"")
+        last = client.submit("last", priority="low")
+        run_worker(worker)
+        last.result(timeout=5)
+    assert order[0] == "high"
+    assert order[1:3] == ["normal", "normal"]
+
+
+@pytest.mark.differs("gearmand", "Debian's 1.1.20 does not wake sleeping workers when an epoch job falls due")
+def test_a_delayed_job_runs_when_it_is_due(server: Any, run_worker: Any) -> None:
+    ran: list[float] = []
+    done = threading.Event()
+    worker = Worker(server.address)
+
+    @worker.function("later")
+    def later(job: WorkerJob) -> None:
+        ran.append(time.time())
+        done.set()
+
+    due = time.time() + 1.2
+    with Client(server.address) as client:
+        handle = client.submit_background("later", at=due)
+        assert client.status(handle).known
+    run_worker(worker)
+    assert done.wait(5)
+    assert due - 0.05 <= ran[0] <= due + 1.5
+
+
+def test_timedelta_and_datetime_are_times_too(server: Any) -> None:
+    with Client(server.address) as client:
+        for at in (datetime.timedelta(hours=1), datetime.datetime.now() + datetime.timedelta(hours=1)):
+            assert client.status(client.submit_background("never", at=at)).known
+        with pytest.raises(ConfigError, match="at: "):
+            client.submit_background("never", at=float("nan"))
+
+
+def test_echo_and_options(server: Any) -> None:
+    with Client(server.address) as client:
+        assert client.echo(b"\0anything\xff") == b"\0anything\xff"
+        client.option("exceptions")
+        with pytest.raises(ServerError) as caught:
+            client.option("nonsense")
+        assert caught.value.code == "UNKNOWN_OPTION"
+        assert client.echo(b"still there") == b"still there"
+
+
+def test_a_timeout_does_not_end_the_job(server: Any, run_worker: Any) -> None:
+    go = threading.Event()
+    worker = Worker(server.address)
+    worker.register("wait", lambda job: b"late" if go.wait(5) else b"never")
+    run_worker(worker)
+    with Client(server.address) as client:
+        job = client.submit("wait")
+        with pytest.raises(JobTimeout):
+            job.result(timeout=0.05)
+        assert not job.done()
+        go.set()
+        assert job.result(timeout=5) == b"late"
+
+
+def test_the_limit_of_a_function(server: Any) -> None:
+    from fastgear import AdminClient
+
+    with Client(server.address) as client, AdminClient(server.address) as admin:
+        client.submit_background("few")
+        admin.max_queue("few", 2)
+        client.submit_background("few")
+        with pytest.raises(QueueFull) as caught:
+            client.submit_background("few")
+        assert caught.value.function_name == "few"
+        admin.max_queue("few")
+        client.submit_background("few")
+
+
+def test_bad_arguments_get_clear_errors(server: Any) -> None:
+    with Client(server.address) as client:
+        with pytest.raises(TypeError, match="encode it first"):
+            client.submit("reverse", "text")  # type: ignore[arg-type]
+        with pytest.raises(LocalProtocolError, match="NUL"):
+            client.submit("re\0verse", b"")
+        with pytest.raises(LocalProtocolError, match="needs a name"):
+            client.submit("", b"")
+        with pytest.raises(ConfigError, match="high, normal or low"):
+            client.submit("reverse", b"", priority="urgent")
+        assert client.echo(b"x") == b"x"
+    with pytest.raises(RuntimeError, match="closed"):
+        client.echo(b"x")
+
+
+def test_no_server_there() -> None:
+    with Client("127.0.0.1:1") as client, pytest.raises(ConnectionLost, match=r"127\.0\.0\.1:1: Connection refused"):
+        client.submit("reverse", b"")
+
+
+def test_failover_goes_to_the_server_that_is_there(server: Any, reverser: Worker) -> None:
+    with Client("127.0.0.1:1", server.address) as client:
+        for n in range(10):
+            assert client.submit("reverse", b"abc", unique=str(n)).result(timeout=5) == b"cba"
+
+
+def test_a_broken_connection_names_the_jobs_in_doubt(start_server: Any) -> None:
+    server = start_server()
+    with Client(server.address) as client:
+        jobs = [client.submit("nobody", b"x") for _ in range(3)]
+        os.kill(server.pid, signal.SIGSTOP)
+        os.kill(server.pid, signal.SIGCONT)
+        client._connections[next(iter(client._connections))].stream._socket.shutdown(2)
+        with pytest.raises(ConnectionLost) as caught:
+            jobs[0].result(timeout=5)
+        assert sorted(caught.value.handles) == sorted(job.handle for job in jobs)
+        assert client.echo(b"again") == b"again"
+
+
+def test_a_worker_comes_back_to_a_server_that_was_away(tmp_path: Path, server_kind: str, run_worker: Any) -> None:
+    port = free_port()
+    worker = Worker(f"127.0.0.1:{port}")
+    worker.register("reverse", lambda job: job.workload[::-1])
+    run_worker(worker)
+    time.sleep(0.1)
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        with run_server(server_kind, folder, port=port) as server, Client(server.address) as client:
+            assert client.submit("reverse", b"ab").result(timeout=10) == b"ba"
+
+
+def test_two_servers_are_both_served(start_server: Any, run_worker: Any) -> None:
+    servers = [start_server(), start_server()]
+    worker = Worker(*(server.address for server in servers))
+    worker.register("reverse", lambda job: job.workload[::-1])
+    run_worker(worker)
+    for server in servers:
+        with Client(server.address) as client:
+            assert client.submit("reverse", b"ab").result(timeout=5) == b"ba"
+
+
+WORKER = """
+import sys, time
+from fastgear import Worker
+worker = Worker(sys.argv[1], prefetch=int(sys.argv[2]))
+@worker.function("slow")
+def slow(job):
+    job.set_status(1, 2)
+    time.sleep(0.5)
+    return b"done by the first"
+worker.run()
+print("left")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_job_in_hand_finish_and_gives_the_others_back(
+    server: Any, run_worker: Any, number: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "w.py").write_text(textwrap.dedent(WORKER))
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "w.py"), server.address, "4"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        with Client(server.address) as client:
+            first = client.submit("slow", b"1")
+            others = [client.submit("slow", b"2"), client.submit("slow", b"3")]
+            while not first.status.denominator:
+                first.wait(0.01)
+            process.send_signal(number)
+            assert first.result(timeout=5) == b"done by the first"
+            out, err = process.communicate(timeout=5)
+            assert (process.returncode, out) == (0, b"left\n"), err
+            second = Worker(server.address)
+            second.register("slow", lambda job: b"done by the second")
+            run_worker(second)
+            assert [job.result(timeout=5) for job in others] == [b"done by the second"] * 2
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+
+
+def test_a_second_signal_ends_a_worker_at_once(server: Any, tmp_path: Path) -> None:
+    (tmp_path / "w.py").write_text(textwrap.dedent(WORKER).replace("0.5", "30"))
+    process = subprocess.Popen([sys.executable, str(tmp_path / "w.py"), server.address, "1"], stderr=subprocess.DEVNULL)
+    with Client(server.address) as client:
+        job = client.submit("slow")
+        while not job.status.denominator:
+            job.wait(0.01)
+        process.terminate()
+        time.sleep(0.2)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(5) == 128 + signal.SIGTERM
+
+
+def test_a_killed_worker_costs_nothing_but_time(server: Any, run_worker: Any, tmp_path: Path) -> None:
+    (tmp_path / "w.py").write_text(textwrap.dedent(WORKER).replace("0.5", "30"))
+    process = subprocess.Popen([sys.executable, str(tmp_path / "w.py"), server.address, "1"])
+    with Client(server.address) as client:
+        job = client.submit("slow")
+        while not job.status.denominator:
+            job.wait(0.01)
+        process.kill()
+        process.wait()
+        second = Worker(server.address)
+        second.register("slow", lambda job: b"done by the second")
+        run_worker(second)
+        assert job.result(timeout=5) == b"done by the second"
+
+
+def test_a_job_over_its_timeout_goes_to_another_worker(server: Any, run_worker: Any) -> None:
+    go = threading.Event()
+    first, second = Worker(server.address), Worker(server.address)
+    first.register("slow", lambda job: b"first" if go.wait(10) else None, timeout=1)
+    with Client(server.address) as client:
+        job = client.submit("slow")
+        run_worker(first)
+        time.sleep(0.3)
+        second.register("slow", lambda job: b"second", timeout=1)
+        run_worker(second)
+        assert job.result(timeout=5) == b"second"
+        go.set()
+        assert client.submit("slow").result(timeout=5) in (b"first", b"second")
+
+
+def test_the_child_of_a_fork_is_told_to_make_its_own_client(server: Any, reverser: Worker) -> None:
+    with Client(server.address) as client:
+        client.echo(b"x")
+        pid = os.fork()
+        if pid == 0:
+            try:
+                client.echo(b"y")
+            except RuntimeError as error:
+                os._exit(0 if "after the fork" in str(error) else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert client.submit("reverse", b"ab").result(timeout=5) == b"ba"
