@@ -147,7 +147,7 @@ class Stream:
 
 
 def wait_ready(streams: Iterable[Stream], wake_fd: int | None, timeout: float | None) -> set[int]:
-    """Wait for any of the streams, or for `wake_fd` where there is one; the descriptors that are ready, after `timeout` seconds none."""
+    """Wait up to `timeout` seconds for any of the streams, or for `wake_fd`; return the descriptors that are ready."""
     poll = select.poll()
     if wake_fd is not None:
         poll.register(wake_fd, select.POLLIN)

@@ -16,9 +16,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ext.build import load_driver  # noqa: E402
+from ext.build import load_driver
 
-from fastgear.base.alloc import counting, live_allocations  # noqa: E402
+from fastgear.base.alloc import counting, live_allocations
 
 _SETTLE_S = 2.0
 
@@ -55,7 +55,9 @@ def _descriptors() -> dict[int, str]:
 def _left_behind(descriptors: dict[int, str], children: set[int], allocations: int) -> list[str]:
     gc.collect()
     left = [f"descriptor {fd} ({name})" for fd, name in _descriptors().items() if fd not in descriptors]
-    left += [f"process {child.pid} {child.name()}" for child in psutil.Process().children() if child.pid not in children]
+    left += [
+        f"process {child.pid} {child.name()}" for child in psutil.Process().children() if child.pid not in children
+    ]
     if counting and live_allocations() > allocations:
         left.append(f"{live_allocations() - allocations} allocations")
     return left

@@ -71,14 +71,18 @@ def _running(workers: int, *listen: str) -> Iterator[Server]:
     """A server on a Unix socket in a folder of its own, with worker processes that are ready; nothing is left at the end."""
     from fastgear.server.server import Server
 
-    with tempfile.TemporaryDirectory(prefix="fastgear-") as folder:  # mode 0700: nobody else gets in
-        with Server(f"unix:{folder}/server", *listen) as server:
-            processes = [_start_worker(server.address) for _ in range(workers)]
-            try:
-                _wait_until_ready(server, processes)
-                yield server
-            finally:
-                _stop(processes)
+    processes: list[subprocess.Popen[bytes]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="fastgear-") as folder,  # mode 0700: nobody else gets in
+        Server(f"unix:{folder}/server", *listen) as server,
+    ):
+        try:
+            for _ in range(workers):
+                processes.append(_start_worker(server.address))
+            _wait_until_ready(server, processes)
+            yield server
+        finally:
+            _stop(processes)
 
 
 def _start_worker(address: str) -> subprocess.Popen[bytes]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import math
@@ -11,12 +12,13 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
 from types import TracebackType
+
 from fastgear.addresses import Address, default_servers
 from fastgear.client.job import Job, refused
-from fastgear.servers import Backoff, Servers
 from fastgear.errors import ConfigError, ConnectionLost, FastgearError, JobTimeout, LocalProtocolError, ServerError
 from fastgear.protocol.session import MAX_HANDLE, Answer, ClientSession, SubmittedJob, parse_status, submission
 from fastgear.protocol.wire import PacketType, pack_request
+from fastgear.servers import Backoff, Servers
 from fastgear.stream import Stream, connect, wait_ready
 from fastgear.types import JobStatus, Priority
 
@@ -238,10 +240,8 @@ class Client:
         if self._client_id:
             connection.stream.send(pack_request(PacketType.SET_CLIENT_ID, self._client_id.encode()))
         if self._exceptions:
-            try:
+            with contextlib.suppress(ServerError):  # a server without them sends WORK_FAIL in place of WORK_EXCEPTION
                 self._ask(connection, PacketType.OPTION_REQ, PacketType.OPTION_RES, b"exceptions")
-            except ServerError:
-                pass  # a server without them: WORK_EXCEPTION comes as WORK_FAIL
 
     def _drop(self, connection: _Connection, error: FastgearError) -> None:
         """The connection is broken: everything that waits on it gets to know."""

@@ -16,10 +16,10 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from fastgear.addresses import Address, default_servers
-from fastgear.servers import Backoff
 from fastgear.errors import ConfigError, ConnectionLost, FastgearError, JobFailed, RemoteProtocolError, ServerError
 from fastgear.protocol.session import AssignedJob, WorkerSession
 from fastgear.protocol.wire import PacketType
+from fastgear.servers import Backoff
 from fastgear.stream import Stream, connect, wait_ready
 from fastgear.worker.job import WorkerJob, as_bytes
 from fastgear.worker.registry import Registration, Registry

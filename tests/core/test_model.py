@@ -38,7 +38,7 @@ class Machine(RuleBasedStateMachine):
         self.epoch = int(self.core.time)
 
     def teardown(self) -> None:
-        del self.core
+        self.core.close()
 
     # -- helpers
 
@@ -224,7 +224,10 @@ def test_core_answers_as_the_model_does(drivers: Any, options: dict[str, Any]) -
     run_state_machine_as_test(
         Configured,
         settings=settings(
-            max_examples=examples, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck),
+            max_examples=examples,
+            stateful_step_count=80,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
             database=None,
         ),
     )

@@ -26,6 +26,7 @@ cdef class Core:
     cdef double now
     cdef double wall
     cdef bytes verbose
+    cdef bint open
 
     def __cinit__(self, *, int job_retries=-1, bint timeout_fails=False, bint exceptions=False, int worker_wakeup=1,
                   int rescue_ms=50, long long max_queue=0, long long max_memory=0, size_t max_packet_size=1 << 26,
@@ -46,12 +47,20 @@ cdef class Core:
         settings.max_output = max_output
         settings.verbose = self.verbose
         state_init(&self.state, &settings, prefix, b"test", key, first_number)
+        self.open = True
         self.peers = {}
         self.now, self.wall = 1000.0, 1700000000.0
         self.tell_time()
 
+    def close(self):
+        """Free all of it; nothing else may be called after it."""
+        if self.open:
+            state_free(&self.state)
+        self.open = False
+
     def __dealloc__(self):
-        state_free(&self.state)
+        if self.open:
+            state_free(&self.state)
 
     cdef tell_time(self):
         state_set_time(&self.state, <long long>(self.now * 1e9), <long long>(self.wall * 1e9))

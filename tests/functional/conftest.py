@@ -16,6 +16,7 @@ from speak import Packet, cut, request
 
 from fastgear import Worker
 
+
 @pytest.fixture(scope="session")
 def server_kind(pytestconfig: pytest.Config) -> str:
     return str(pytestconfig.getoption("--server"))

@@ -118,7 +118,9 @@ def test_submit_many_yields_every_job_once(server: Any, run_worker: Any, prefetc
         worker.register("reverse", lambda job: job.workload[::-1])
         run_worker(worker)
     with Client(server.address) as client:
-        results = sorted(job.result() for job in client.submit_many("reverse", (b"%d" % n for n in range(500)), window=50))
+        results = sorted(
+            job.result() for job in client.submit_many("reverse", (b"%d" % n for n in range(500)), window=50)
+        )
     assert results == sorted((b"%d" % n)[::-1] for n in range(500))
 
 
@@ -162,7 +164,11 @@ def test_jobs_of_one_unique_are_one_job(server: Any, run_worker: Any) -> None:
         return b"done"
 
     with Client(server.address) as one, Client(server.address) as two:
-        jobs = [one.submit("slow", b"1", unique="u"), two.submit("slow", b"2", unique="u"), one.submit("slow", unique="u")]
+        jobs = [
+            one.submit("slow", b"1", unique="u"),
+            two.submit("slow", b"2", unique="u"),
+            one.submit("slow", unique="u"),
+        ]
         assert len({job.handle for job in jobs}) == 1
         run_worker(worker)
         assert [job.result(timeout=5) for job in jobs] == [b"done"] * 3

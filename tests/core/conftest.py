@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""A core to talk to in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from speak import Packet, packets, request
+
+
+class Talk:
+    """One connection to a core: `say` a request, and what comes back."""
+
+    def __init__(self, core: Any) -> None:
+        self.core = core
+        self.id = core.connect()
+
+    def send(self, *words: Any) -> None:
+        self.core.receive(self.id, request(*words))
+
+    def heard(self) -> list[Packet]:
+        return packets(self.core.sent(self.id))
+
+    def say(self, *words: Any) -> list[Packet]:
+        self.send(*words)
+        return self.heard()
+
+    def text(self, line: bytes) -> bytes:
+        self.core.receive(self.id, line)
+        reply: bytes = self.core.sent(self.id)
+        return reply
+
+    def leave(self) -> None:
+        self.core.disconnect(self.id)
+
+
+@pytest.fixture
+def make_core(drivers: Callable[[str], ModuleType]) -> Iterator[Callable[..., Any]]:
+    """make_core(**options) is a server without sockets; each is closed at the end."""
+    made: list[Any] = []
+
+    def make(**options: Any) -> Any:
+        made.append(drivers("core").Core(**options))
+        return made[-1]
+
+    yield make
+    for core in made:
+        core.close()
+
+
+@pytest.fixture
+def core(make_core: Callable[..., Any]) -> Any:
+    return make_core()
+
+
+@pytest.fixture
+def talk(core: Any) -> Callable[[], Talk]:
+    """talk() is a new connection to `core`."""
+    return lambda: Talk(core)
