@@ -70,9 +70,11 @@ class AdminClient:
     # -- lists
 
     def status(self) -> list[FunctionInfo]:
+        """Every function, with its jobs and the workers that are able to do it."""
         return parse_status(self.command("status"))
 
     def priority_status(self) -> list[PriorityInfo]:
+        """Every function, with its queued jobs by priority."""
         return parse_priority_status(self.command("prioritystatus"))
 
     def workers(self) -> list[ConnectionInfo]:
@@ -80,6 +82,7 @@ class AdminClient:
         return parse_workers(self.command("workers"))
 
     def jobs(self) -> list[JobInfo]:
+        """Every job of the server."""
         return parse_show_jobs(self.command("show jobs"))
 
     def uniques(self) -> list[str]:
@@ -91,6 +94,7 @@ class AdminClient:
         return parse_counters(self.command("counters"))
 
     def version(self) -> str:
+        """The server's version, as it says it."""
         return parse_ok(self.command("version"))
 
     # -- changes
@@ -100,6 +104,7 @@ class AdminClient:
         parse_ok(self.command(f"cancel job {_word(handle)}"))
 
     def create_function(self, name: str) -> None:
+        """Make a function known before any job or worker names it."""
         parse_ok(self.command(f"create function {_word(name)}"))
 
     def drop_function(self, name: str) -> None:
@@ -115,6 +120,7 @@ class AdminClient:
     # -- life cycle
 
     def close(self) -> None:
+        """Close the connection; the next command opens another."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Generic C structures without a Gearman word."""

@@ -12,6 +12,7 @@ from fastgear.base.status cimport FG_ENOMEM, FG_OK
 cdef enum:
     SMALLEST = 16               # buckets
     MOVES = 8                   # old buckets emptied per operation
+    KEPT = 1024                 # buckets that an empty table keeps
 
 
 cdef void table_init(table_t* table) noexcept nogil:
@@ -85,7 +86,10 @@ cdef void table_remove(table_t* table, table_node_t* node) noexcept nogil:
         at = &at[0].next
     at[0] = node.next
     table.length -= 1
-    keep_in_shape(table)
+    if table.length == 0 and table.mask >= KEPT:
+        table_free(table)  # after a fast drain the moving to fewer buckets is far behind
+    else:
+        keep_in_shape(table)
 
 
 cdef table_node_t* table_each(const table_t* table, table_cursor_t* cursor) noexcept nogil:

@@ -29,10 +29,12 @@ class Job:
 
     @property
     def function(self) -> str:
+        """The name of the function that it is for."""
         return self._record.function
 
     @property
     def unique(self) -> str:
+        """The key by which the server coalesces jobs; empty for none."""
         return self._record.unique.decode("utf-8", "surrogateescape")
 
     @property
@@ -56,6 +58,7 @@ class Job:
 
     @property
     def warnings(self) -> tuple[bytes, ...]:
+        """What the worker has warned of, so far."""
         return tuple(self._record.warnings)
 
     def done(self) -> bool:

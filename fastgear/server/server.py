@@ -119,6 +119,7 @@ class Server:
 
     @property
     def running(self) -> bool:
+        """Whether its loop runs, in this process."""
         return self._loop is not None
 
     @property

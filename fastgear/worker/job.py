@@ -35,18 +35,22 @@ class WorkerJob:
 
     @property
     def handle(self) -> str:
+        """The server's name for it."""
         return self._job.handle.decode("utf-8", "surrogateescape")
 
     @property
     def function(self) -> str:
+        """The name that it was submitted under."""
         return self._job.function
 
     @property
     def unique(self) -> str:
+        """The client's key for it; empty for none."""
         return self._job.unique.decode("utf-8", "surrogateescape")
 
     @property
     def workload(self) -> bytes:
+        """What the client sent."""
         return self._job.workload
 
     def set_status(self, numerator: int, denominator: int) -> None:

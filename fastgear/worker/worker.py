@@ -97,6 +97,7 @@ class Worker:
 
     @property
     def functions(self) -> tuple[str, ...]:
+        """The names that are registered."""
         return tuple(registration.name for registration in self._registry)
 
     # -- running
