@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import psutil
 import pytest
@@ -40,6 +41,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def drivers() -> Callable[[str], ModuleType]:
     """Compile and import a test-only Cython driver: drivers("heap") is tests/ext/_heap_driver.pyx."""
     return load_driver
+
+
+@pytest.fixture
+def make_core(drivers: Callable[[str], ModuleType]) -> Iterator[Callable[..., Any]]:
+    """make_core(**options) is a server without sockets; each is closed at the end."""
+    made: list[Any] = []
+
+    def make(**options: Any) -> Any:
+        made.append(drivers("core").Core(**options))
+        return made[-1]
+
+    yield make
+    for core in made:
+        core.close()
 
 
 def _descriptors() -> dict[int, str]:

@@ -75,7 +75,8 @@ def run_server(kind: str, folder: Path, *extra: str, port: int = 0) -> Iterator[
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise
+            if kind == "fastgear":  # gearmand sometimes does not end at SIGTERM; that is not what is tested here
+                raise
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,20 +34,6 @@ class Talk:
 
     def leave(self) -> None:
         self.core.disconnect(self.id)
-
-
-@pytest.fixture
-def make_core(drivers: Callable[[str], ModuleType]) -> Iterator[Callable[..., Any]]:
-    """make_core(**options) is a server without sockets; each is closed at the end."""
-    made: list[Any] = []
-
-    def make(**options: Any) -> Any:
-        made.append(drivers("core").Core(**options))
-        return made[-1]
-
-    yield make
-    for core in made:
-        core.close()
 
 
 @pytest.fixture
