@@ -324,10 +324,10 @@ cdef void handle_request(loop_t* loop, request_t* request) noexcept nogil:
 
 
 cdef void begin_stop(loop_t* loop, int64_t limit_ns) noexcept nogil:
+    """The listeners stay: workers that come back, or come late, have jobs to do."""
     loop.stopping = True
     loop.state.draining = True
     loop.stop_at_ns = loop.state.now_ns + limit_ns
-    close_listeners(loop)
 
 
 # -- the Python door --------------------------------------------------------------------------------------------------
