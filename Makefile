@@ -65,7 +65,7 @@ $(VENV)/.ready: pyproject.toml | needs
 	touch $@
 
 $(RELEASE): $(VENV)/.ready setup.py $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	mkdir -p build && touch $@
 
 $(DEBUG): $(VENV)/.ready setup.py $(SOURCES)

@@ -68,5 +68,6 @@ setup(
         compiler_directives=DIRECTIVES | ({"linetrace": True} if COVERAGE else {}),
         emit_linenums=COVERAGE,
         nthreads=os.cpu_count() or 1,
-    )
+    ),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )
