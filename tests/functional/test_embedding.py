@@ -285,6 +285,9 @@ def test_announced_bytes_take_no_memory_before_they_arrive() -> None:
 
 
 def resident_bytes() -> int:
+    """Of this process. AddressSanitizer keeps what is freed for a while: nothing can be told from it then."""
+    if os.environ.get("FASTGEAR_ASAN") == "1":
+        pytest.skip("memory is not measured under AddressSanitizer")
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 

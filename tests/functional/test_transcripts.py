@@ -84,11 +84,11 @@ class SocketWire:
             sock.close()
 
 
-@pytest.fixture(params=["tcp", "unix"])
-def wire(server: RunningServer, request: pytest.FixtureRequest) -> Iterator[SocketWire]:
-    if request.param == "unix" and server.unix is None:
+@pytest.fixture
+def wire(server: RunningServer, way: str) -> Iterator[SocketWire]:
+    if way == "unix" and server.unix is None:
         pytest.skip("this server has no Unix sockets")
-    wire = SocketWire(server, unix=request.param == "unix")
+    wire = SocketWire(server, unix=way == "unix")
     yield wire
     wire.close()
 
@@ -99,9 +99,9 @@ def marked(path: Path) -> object:
     return pytest.param(path, id=path.stem, marks=marks)
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize(("way", "cut"), [("tcp", "whole"), ("tcp", "byte by byte"), ("unix", "at random")])
 @pytest.mark.parametrize("path", [marked(path) for path in PLAYED])
-def test_a_server_plays_its_part(wire: SocketWire, path: Path, cut: str) -> None:
+def test_a_server_plays_its_part(wire: SocketWire, path: Path, way: str, cut: str) -> None:
     Player(parse(path), wire, CUTS[cut]).play()
     for who in wire.socks:
         if who in wire.came and not wire.came[who]:
