@@ -78,4 +78,5 @@ $(ASAN): $(VENV)/.ready setup.py $(SOURCES)
 
 $(COVER): $(VENV)/.ready setup.py $(SOURCES)
 	FASTGEAR_COVERAGE=1 $(BIN)/python setup.py --quiet build --build-lib build/cover
+	cd build/cython-cover && find fastgear -name '*.c' -exec cp --parents {} ../cover \;
 	touch $@
