@@ -8,6 +8,7 @@ cdef void on_submit_job(
     state_t* state, peer_t* peer, const packet_t* packet, int priority, bint background
 ) noexcept nogil
 cdef void on_submit_job_epoch(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil
+cdef void on_submit_job_sched(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil
 cdef void on_submit_reduce_job(state_t* state, peer_t* peer, const packet_t* packet, bint background) noexcept nogil
 cdef void on_get_status(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil
 cdef void on_get_status_unique(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil

@@ -12,6 +12,7 @@ from fastgear.core.jobs cimport (
 from fastgear.core.model cimport JOB_RUNNING, MAX_FUNCTION_NAME, MAX_UNIQUE, NORMAL, function_t, job_t
 from fastgear.core.peers cimport send_error, send_parts
 from fastgear.core.queues cimport queue_back, queue_later
+from fastgear.core.schedule cimport schedule_next, schedule_read, schedule_t
 from fastgear.protocol.encoder cimport MAX_DIGITS, format_u64, slice_of
 from fastgear.protocol.packet cimport PacketType, slice_t
 from fastgear.protocol.text cimport parse_i64
@@ -19,6 +20,8 @@ from fastgear.protocol.text cimport parse_i64
 cdef enum:
     NS_PER_S = 1000000000
     MAX_EPOCH_S = 9000000000    # the year 2255; nanoseconds of it still fit
+
+cdef const char* NO_SCHEDULE = "A schedule is minute, hour, day, month and weekday (0 is Monday), empty for any"
 
 
 # -- submissions ------------------------------------------------------------------------------------------------------
@@ -42,6 +45,21 @@ cdef void on_submit_job_epoch(state_t* state, peer_t* peer, const packet_t* pack
     if read_order(state, peer, packet, &order):
         order.background = True
         submit(state, peer, &order, epoch_s * NS_PER_S)
+
+
+cdef void on_submit_job_sched(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
+    """One job, at the next time that fits: the document has "run job at given time", not again and again."""
+    cdef order_t order
+    cdef schedule_t schedule
+    cdef int64_t due_s = -1
+    if schedule_read(&packet.args[2], &schedule):
+        due_s = schedule_next(&schedule, state.now_wall_ns // NS_PER_S)
+    if due_s < 0:
+        send_error(state, peer, "INVALID_ARGUMENT", NO_SCHEDULE)
+        return
+    if read_order(state, peer, packet, &order):
+        order.background = True
+        submit(state, peer, &order, due_s * NS_PER_S)
 
 
 cdef void on_submit_reduce_job(state_t* state, peer_t* peer, const packet_t* packet, bint background) noexcept nogil:

@@ -5,7 +5,8 @@ from libc.string cimport memcpy
 
 from fastgear.base.alloc cimport fg_free, fg_malloc
 from fastgear.core.client_requests cimport (
-    on_get_status, on_get_status_unique, on_submit_job, on_submit_job_epoch, on_submit_reduce_job,
+    on_get_status, on_get_status_unique, on_submit_job, on_submit_job_epoch, on_submit_job_sched,
+    on_submit_reduce_job,
 )
 from fastgear.core.model cimport HIGH, LOW, MAX_CLIENT_ID, NORMAL
 from fastgear.core.peers cimport send_data, send_error, send_parts
@@ -36,6 +37,8 @@ cdef void dispatch(state_t* state, peer_t* peer, const packet_t* packet) noexcep
         on_submit_job(state, peer, packet, LOW, True)
     elif type == PacketType.SUBMIT_JOB_EPOCH:
         on_submit_job_epoch(state, peer, packet)
+    elif type == PacketType.SUBMIT_JOB_SCHED:
+        on_submit_job_sched(state, peer, packet)
     elif type == PacketType.SUBMIT_REDUCE_JOB:
         on_submit_reduce_job(state, peer, packet, False)
     elif type == PacketType.SUBMIT_REDUCE_JOB_BACKGROUND:
@@ -74,8 +77,6 @@ cdef void dispatch(state_t* state, peer_t* peer, const packet_t* packet) noexcep
         on_set_client_id(state, peer, packet)
     elif type == PacketType.ALL_YOURS:
         pass  # a hint without an answer; grabs are answered at once anyway
-    elif type == PacketType.SUBMIT_JOB_SCHED:
-        send_error(state, peer, "INVALID_COMMAND", "SUBMIT_JOB_SCHED is not supported; SUBMIT_JOB_EPOCH is")
     else:
         send_error(state, peer, "INVALID_COMMAND", "Command not expected")
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -194,6 +195,53 @@ def test_t12_a_time_that_is_none_is_refused(talk: Connect, time: bytes) -> None:
     assert one.text(b"status\n") == b".\n"
 
 
+def utc(*when: int) -> int:
+    return int(datetime.datetime(*when, tzinfo=datetime.timezone.utc).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "due"),
+    [  # the clock of these tests begins at 2023-11-14 22:13:20 UTC, a Tuesday
+        ("* * * * *", (2023, 11, 14, 22, 14)),
+        ("14 22 14 11 1", (2023, 11, 14, 22, 14)),
+        ("13 22 14 11 *", (2024, 11, 14, 22, 13)),
+        ("0 * * * *", (2023, 11, 14, 23, 0)),
+        ("30 22 * * 0", (2023, 11, 20, 22, 30)),
+        ("0 0 1 1 *", (2024, 1, 1, 0, 0)),
+        ("5 4 29 2 *", (2024, 2, 29, 4, 5)),
+        ("0 0 29 2 0", (2044, 2, 29, 0, 0)),
+        ("59 23 31 12 6", (2023, 12, 31, 23, 59)),
+    ],
+)
+def test_a_scheduled_job_runs_once_at_the_next_time_that_fits(
+    core: Any, talk: Connect, schedule: str, due: Any
+) -> None:
+    worker, client = talk(), talk()
+    worker.send("CAN_DO", b"f")
+    fields = [b"" if field == "*" else field.encode() for field in schedule.split()]
+    ((name, (handle,)),) = client.say("SUBMIT_JOB_SCHED", b"f", b"", *fields, b"x")
+    assert name == "JOB_CREATED"
+    core.advance(utc(*due) - core.time - 1)
+    assert worker.say("GRAB_JOB") == [("NO_JOB", ())]
+    core.advance(2)
+    assert worker.say("GRAB_JOB") == [("JOB_ASSIGN", (handle, b"f", b"x"))]
+    core.advance(50 * 366 * 86400)
+    assert worker.say("GRAB_JOB")[0][0] == "NO_JOB"
+
+
+@pytest.mark.parametrize("schedule", ["60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 7", "-1 * * * *", "x * * * *",
+                                      "* * 30 2 *", "* * 31 4 *"])  # fmt: skip
+def test_a_schedule_that_never_comes_is_refused(talk: Connect, schedule: str) -> None:
+    one = talk()
+    assert one.say("SUBMIT_JOB_SCHED", b"f", b"", *(field.encode() for field in schedule.split()), b"x") == [
+        (
+            "ERROR",
+            (b"INVALID_ARGUMENT", b"A schedule is minute, hour, day, month and weekday (0 is Monday), empty for any"),
+        )
+    ]
+    assert one.text(b"status\n") == b".\n"
+
+
 def test_t13_a_result_for_a_job_that_is_not_held_harms_nobody(talk: Connect) -> None:
     client, holder, stranger = talk(), talk(), talk()
     holder.send("CAN_DO", b"f")
@@ -220,7 +268,7 @@ def test_t14_an_unknown_type_is_answered_and_the_next_packet_is_read(talk: Conne
 @pytest.mark.parametrize(
     "name",
     ["UNUSED", "NOOP", "JOB_CREATED", "NO_JOB", "JOB_ASSIGN", "ECHO_RES", "ERROR", "STATUS_RES", "OPTION_RES",
-     "JOB_ASSIGN_UNIQ", "JOB_ASSIGN_ALL", "STATUS_RES_UNIQUE", "SUBMIT_JOB_SCHED"],
+     "JOB_ASSIGN_UNIQ", "JOB_ASSIGN_ALL", "STATUS_RES_UNIQUE"],
 )  # fmt: skip
 def test_t14_a_packet_that_is_not_for_a_server_is_refused(talk: Connect, name: str) -> None:
     assert talk().say(name, *[b"1"] * 8)[0][1][0] == b"INVALID_COMMAND"
