@@ -79,17 +79,17 @@ cdef size_t take_packet(state_t* state, peer_t* peer, const uint8_t* bytes, size
     """Handle the packet at the front, and say how long it is; 0 when more of it must come first."""
     cdef packet_t packet
     cdef int status = packet_read(bytes, available, &packet)
-    if status == FG_OK:
-        if packet.length > state.settings.max_packet_size:
-            return refuse(state, peer, &packet, "ARGUMENT_TOO_LARGE", "The packet is larger than the server allows")
-        dispatch(state, peer, &packet)
-        return packet.length
-    if status == FG_NEED_MORE:
-        if packet.length > state.settings.max_packet_size:
-            return refuse(state, peer, &packet, "ARGUMENT_TOO_LARGE", "The packet is larger than the server allows")
-        return begin_large(state, peer, bytes, available, &packet) if packet.length > LARGE_PACKET else 0
     if status == PACKET_BAD_TYPE and packet.length <= state.settings.max_packet_size:
         return refuse(state, peer, &packet, "INVALID_COMMAND", "There is no packet of this type")
+    if status != PACKET_BAD_TYPE and packet.length > state.settings.max_packet_size:
+        return refuse(state, peer, &packet, "ARGUMENT_TOO_LARGE", "The packet is larger than the server allows")
+    if status == FG_NEED_MORE:
+        return begin_large(state, peer, bytes, available, &packet) if packet.length > LARGE_PACKET else 0
+    if (status == FG_OK or status == PACKET_BAD_ARGUMENTS) and packet.length - packet.data_length > LARGE_PACKET:
+        return refuse_arguments(state, peer, &packet)
+    if status == FG_OK:
+        dispatch(state, peer, &packet)
+        return packet.length
     if status == PACKET_BAD_ARGUMENTS:
         return refuse(state, peer, &packet, "INVALID_ARGUMENT", "An argument of the packet is missing")
     send_error(state, peer, "INVALID_MAGIC", "This is no packet, and what follows cannot be told; the connection is closed")
@@ -104,6 +104,11 @@ cdef size_t refuse(state_t* state, peer_t* peer, const packet_t* packet, const c
     return skip(peer, 1)  # the caller's loop skips the rest
 
 
+cdef size_t refuse_arguments(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
+    """The arguments, unlike the data, must be here before anything else, so they may not be large."""
+    return refuse(state, peer, packet, "ARGUMENT_TOO_LARGE", "The arguments of the packet are too large")
+
+
 # -- large packets: the data go into a blob of their own, the head stays in peer.rest ---------------------------------
 
 cdef size_t begin_large(
@@ -114,10 +119,10 @@ cdef size_t begin_large(
     if status == FG_NEED_MORE:
         if available < LARGE_PACKET:
             return 0
-        return refuse(state, peer, packet, "ARGUMENT_TOO_LARGE", "The arguments of the packet are too large")
-    if status != FG_OK:
-        return refuse(state, peer, packet, "INVALID_ARGUMENT", "An argument of the packet is missing")
+        return refuse_arguments(state, peer, packet)
     announced = packet.data_length
+    if status != FG_OK or packet.length - announced > LARGE_PACKET:
+        return refuse_arguments(state, peer, packet)
     if state.settings.max_memory and state.memory + announced > state.settings.max_memory:
         return refuse(state, peer, packet, "QUEUE_ERROR", "The server's memory limit is reached")
     head = packet.length - announced

@@ -158,5 +158,5 @@ cdef int packet_read(const uint8_t* bytes, size_t available, packet_t* packet) n
     if available < packet.length:
         return FG_NEED_MORE
     status = split_arguments(bytes + HEADER_SIZE, bytes + packet.length, True, packet)
-    packet.data_length = packet.data.length
+    packet.data_length = packet.data.length if status == FG_OK else 0
     return status

@@ -1,6 +1,8 @@
 from fastgear.protocol.packet import PACKETS as PACKETS
 from fastgear.protocol.packet import PacketType as PacketType
 
+__all__ = ["PACKETS", "Packet", "PacketReader", "PacketType", "pack_request", "pack_response"]
+
 class Packet:
     """One packet as it came: its `type`, whether it `is_request`, and its `args` in order, the data last."""
 

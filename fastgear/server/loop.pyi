@@ -3,9 +3,9 @@ from fastgear.config import ServerConfig
 class Loop:
     """The epoll loop and its state. `run` returns after `stop`; everything else is for other threads than its own."""
 
-    def __init__(
-        self, config: ServerConfig, prefix: bytes, version: bytes, verbose: bytes, random: bytes, first_number: int
-    ) -> None: ...
+    def __new__(
+        cls, config: ServerConfig, prefix: bytes, version: bytes, verbose: bytes, random: bytes, first_number: int
+    ) -> Loop: ...
     def listen(self, fd: int) -> None:
         """Own this listening descriptor from now on; before `run` only."""
 

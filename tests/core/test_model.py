@@ -10,12 +10,19 @@ import pytest
 from core.model import Job, Model, Peer
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from speak import packets, request
 
 from fastgear.base.alloc import counting, live_allocations
 
-FUNCTIONS = st.sampled_from([b"a", b"b", b"c"])
+FUNCTIONS = st.sampled_from([b"a", b"b"])
 UNIQUES = st.sampled_from([b"", b"", b"1", b"2", b"-"])
 WORKLOADS = st.sampled_from([b"", b"x", b"y" * 20_000])
 PICK = st.integers(0, 10_000)
@@ -81,10 +88,19 @@ class Machine(RuleBasedStateMachine):
 
     # -- rules
 
-    @rule()
-    def connect(self) -> None:
-        if len(self.model.peers) < 6:
-            self.ids[self.model.connect()] = self.core.connect()
+    @initialize(names=st.lists(st.sets(FUNCTIONS, min_size=1), min_size=2, max_size=4))
+    def begin(self, names: list[set[bytes]]) -> None:
+        for some in names:
+            self.connect(some)
+
+    @rule(names=st.sets(FUNCTIONS))
+    def connect(self, names: set[bytes]) -> None:
+        if len(self.model.peers) < 7:
+            peer = self.model.connect()
+            self.ids[peer] = self.core.connect()
+            for name in sorted(names):
+                self.send(peer, "CAN_DO", name)
+                self.model.can_do(peer, name, 0)
 
     @precondition(lambda self: self.has_peers)
     @rule(pick=PICK)
@@ -99,6 +115,12 @@ class Machine(RuleBasedStateMachine):
         self.send(self.peer(pick), SUBMITS[priority, bg], name, unique, workload)
         self.model.submit(self.peer(pick), name, unique, workload, priority, bg)
         self.past += [job for job in self.model.jobs.values() if job not in self.past]
+
+    @precondition(lambda self: self.has_peers)
+    @rule(pick=PICK, name=FUNCTIONS, count=st.integers(2, 4), bg=st.booleans())
+    def submit_some(self, pick: int, name: bytes, count: int, bg: bool) -> None:
+        for _ in range(count):
+            self.submit(pick=pick, name=name, unique=b"", workload=b"some", priority=1, bg=bg)
 
     @precondition(lambda self: self.has_peers)
     @rule(pick=PICK, name=FUNCTIONS, unique=UNIQUES, delay=st.integers(-2, 5))
@@ -139,6 +161,25 @@ class Machine(RuleBasedStateMachine):
     def grab(self, pick: int, kind: str) -> None:
         self.send(self.peer(pick), kind)
         self.model.grab(self.peer(pick), kind)
+
+    @precondition(lambda self: any(peer.abilities for peer in self.model.peers))
+    @rule(pick=PICK, count=st.integers(1, 3))
+    def work(self, pick: int, count: int) -> None:
+        """Who is able grabs, and sleeps where there is nothing: what most workers do most of the time."""
+        able = [peer for peer in self.model.peers if peer.abilities]
+        peer = able[pick % len(able)]
+        for _ in range(count):
+            self.send(peer, "GRAB_JOB_UNIQ")
+            self.model.grab(peer, "GRAB_JOB_UNIQ")
+        if not peer.held:
+            self.send(peer, "PRE_SLEEP")
+            peer.sleeping = True
+
+    @precondition(lambda self: any(peer.held for peer in self.model.peers))
+    @rule(pick=PICK)
+    def die(self, pick: int) -> None:
+        holders = [peer for peer in self.model.peers if peer.held]
+        self.disconnect(pick=self.model.peers.index(holders[pick % len(holders)]))
 
     @precondition(lambda self: self.past and self.has_peers)
     @rule(
@@ -215,7 +256,7 @@ class Machine(RuleBasedStateMachine):
 )
 def test_core_answers_as_the_model_does(drivers: Any, options: dict[str, Any]) -> None:
     before = live_allocations()
-    examples = int(os.environ.get("FASTGEAR_EXAMPLES", "60"))
+    examples = int(os.environ.get("FASTGEAR_EXAMPLES", "150"))
 
     class Configured(Machine):
         make_core = staticmethod(drivers("core").Core)
