@@ -17,8 +17,8 @@ RELEASE := build/.release-built
 help:  ## these lines
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/'
 
-run: $(RELEASE)  ## set up everything and run the demo: count words on all CPUs
-	@cd / && "$(CURDIR)/$(BIN)/fastgear" demo $(FOLDER)
+run: $(RELEASE)  ## set up everything and run the demo: count words on all CPUs (FOLDER=... for another one)
+	@folder=$(if $(FOLDER),"$$(realpath $(FOLDER))"); cd / && "$(CURDIR)/$(BIN)/fastgear" demo $$folder
 
 test: $(DEBUG)  ## set up everything and run all tests, on a build with its checks switched on
 	PYTHONPATH="$(CURDIR)/build/debug" $(BIN)/pytest --server=$(SERVER) tests

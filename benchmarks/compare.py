@@ -163,8 +163,9 @@ def main() -> None:
     args = parser.parse_args()
     if GEARMAND is None:
         sys.exit("there is no gearmand to compare with; Debian: apt-get install gearman-job-server")
-    peer = subprocess.run([GEARMAND, "--version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
-    print(f"fastgear {version('fastgear')}, {peer.strip()}, Python {platform.python_version()}, {platform.machine()},")
+    said = subprocess.run([GEARMAND, "--version"], capture_output=True, text=True, check=False).stdout
+    peer = said.strip().partition(" - ")[0]
+    print(f"fastgear {version('fastgear')}, {peer}, Python {platform.python_version()}, {platform.machine()},")
     print(
         f"Linux {platform.release()}, {os.cpu_count()} CPUs; {args.rounds} rounds, the servers in turn: median (least to most)"
     )

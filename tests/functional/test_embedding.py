@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 import socket
 import subprocess
@@ -251,6 +252,14 @@ def test_a_server_that_is_dropped_or_left_running_does_not_hang_the_interpreter(
     code = "from fastgear import Server\nServer(0).start()\ns = Server(0)\ns.start()\nprint(s.command('version')[:2])"
     done = run_python(code, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "OK\n", "")
+
+
+def test_the_example_of_the_readme_works(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    done = run_python(example, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("b'olleh'\n")
 
 
 # -- limits and bad peers
