@@ -42,7 +42,8 @@ def free_port() -> int:
 
 def _command(kind: str, port: int, folder: Path, *extra: str) -> list[str]:
     if kind == "fastgear":
-        listen = ["--listen", f"127.0.0.1:{port}", "--listen", f"unix:{folder}/server"]
+        # in this order: when the second one answers, the first one does
+        listen = ["--listen", f"unix:{folder}/server", "--listen", f"127.0.0.1:{port}"]
         return [sys.executable, "-m", "fastgear", "serve", *listen, *extra]
     if GEARMAND is None:
         need("gearmand", "gearman-job-server")
