@@ -80,17 +80,22 @@ class ServerConfig:
         64 * MIB, "--max-packet-size", "bytes of the largest packet that is taken", low=1024, high=2**32 + 11
     )
     max_memory: int = _option(
-        0, "--max-memory", "bytes of jobs and workloads at which submissions are refused; 0: none", low=0
+        0,
+        "--max-memory",
+        "bytes of jobs and workloads at which submissions are refused; 0: none",
+        low=0,
+        high=2**63 - 1,
     )
     max_output: int = _option(
         64 * MIB,
         "--max-output",
         "bytes that may wait for a connection that does not read, before it is closed",
         low=65536,
+        high=2**63 - 1,
     )
-    max_connections: int = _option(0, "--max-connections", "connections at once; 0: no limit", low=0)
+    max_connections: int = _option(0, "--max-connections", "connections at once; 0: no limit", low=0, high=2**31 - 1)
     max_queue: int = _option(
-        0, "--max-queue", "jobs of one function, unless maxqueue says otherwise; 0: no limit", low=0
+        0, "--max-queue", "jobs of one function, unless maxqueue says otherwise; 0: no limit", low=0, high=2**31 - 1
     )
     keepalive: bool = _option(True, "--keepalive", "probe idle TCP connections", kind="switch")
     keepalive_idle_s: int = _option(

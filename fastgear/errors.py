@@ -7,6 +7,7 @@ Facts are attributes, so that nobody has to parse a message.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "ConfigError",
@@ -26,7 +27,17 @@ __all__ = [
 
 
 class FastgearError(Exception):
-    """The root of them all."""
+    """The root of them all. Can be pickled and copied, attributes included."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args), self.__dict__
+
+
+def _rebuild(kind: type[FastgearError], args: tuple[Any, ...]) -> FastgearError:
+    """Without the constructor, whose arguments are not those that the exception keeps."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 class ConfigError(FastgearError, ValueError):

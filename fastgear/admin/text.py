@@ -9,6 +9,7 @@ from types import TracebackType
 from fastgear.addresses import Address
 from fastgear.errors import ConnectionLost, LocalProtocolError
 from fastgear.protocol.replies import (
+    is_error,
     parse_counters,
     parse_ok,
     parse_priority_status,
@@ -22,6 +23,7 @@ from fastgear.types import ConnectionInfo, FunctionInfo, JobInfo, PriorityInfo
 
 __all__ = ["AdminClient"]
 
+_LONGEST_ERROR = 10_000
 _LISTINGS = ("status", "prioritystatus", "workers", "show", "counters")
 
 
@@ -135,7 +137,7 @@ class AdminClient:
 
 
 def _is_complete(reply: bytearray, is_listing: bool) -> bool:
-    if is_listing and not reply.startswith(b"ERR"):
+    if is_listing and not is_error(reply[:_LONGEST_ERROR].decode("latin-1")):
         return reply == b".\n" or reply.endswith(b"\n.\n")
     return reply.endswith(b"\n")
 

@@ -148,14 +148,16 @@ class Client:
         """Submit them, what goes to one server in one piece, and return how many they were."""
         batches: dict[_Connection, bytearray] = {}
         count = 0
-        for workload in workloads:
-            record, packet = _prepare(function, None, workload, priority)
-            record.sink = finished
-            connection = self._connection(b"")
-            batches.setdefault(connection, bytearray()).extend(connection.session.submit(record, packet))
-            count += 1
-        for connection, batch in batches.items():
-            self._send(connection, batch)
+        try:
+            for workload in workloads:
+                record, packet = _prepare(function, None, workload, priority)
+                record.sink = finished
+                connection = self._connection(b"")
+                batches.setdefault(connection, bytearray()).extend(connection.session.submit(record, packet))
+                count += 1
+        finally:  # also when the caller's own iterable raises: the sessions expect answers to what they have encoded
+            for connection, batch in batches.items():
+                self._send(connection, batch)
         return count
 
     # -- questions
@@ -194,9 +196,9 @@ class Client:
     def close(self) -> None:
         """Close the connections: foreground jobs that nobody else waits for are dropped by their servers. Idempotent."""
         self._closed = True
-        for connection in self._connections.values():
-            connection.stream.close()
-        self._connections.clear()
+        while self._connections:
+            connection = next(iter(self._connections.values()))
+            self._drop(connection, ConnectionLost("the client was closed"))
 
     def __enter__(self) -> Client:
         return self

@@ -13,6 +13,7 @@ from fastgear.errors import RemoteProtocolError, ServerError
 from fastgear.types import ConnectionInfo, FunctionInfo, JobInfo, PriorityInfo
 
 __all__ = [
+    "is_error",
     "parse_counters",
     "parse_ok",
     "parse_priority_status",
@@ -39,8 +40,13 @@ def _lines(reply: str) -> Iterator[str]:
     return iter(lines[:-2])
 
 
+def is_error(reply: str) -> bool:
+    """Errors end in CRLF; the lines of a listing end in LF, and a function may be called ERR."""
+    return reply.startswith("ERR ") and reply.partition("\n")[0].endswith("\r")
+
+
 def _raise_error(reply: str) -> None:
-    if reply.startswith("ERR"):
+    if is_error(reply):
         _, code, text, *_ = [*reply.strip().split(" ", 2), "", ""]
         raise ServerError(code, text.replace("+", " "))
 

@@ -249,7 +249,7 @@ _ENDS = {
 def leading_int(text: bytes) -> int:
     """The number at the beginning, 0 without one: servers do not check what workers send as status."""
     digits = text[: len(text) - len(text.lstrip(b"0123456789"))]
-    return int(digits) if digits else 0
+    return min(int(digits[:20]), 2**63 - 1) if digits else 0
 
 
 def parse_status(args: tuple[bytes, ...]) -> JobStatus:

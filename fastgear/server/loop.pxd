@@ -39,4 +39,5 @@ ctypedef struct loop_t:
 cdef class Loop:
     cdef loop_t loop
     cdef bytes verbose          # settings.verbose points into it
+    cdef bint has_state         # loop.state was made
     cdef int open_descriptors(self) except -1

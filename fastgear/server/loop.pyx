@@ -348,6 +348,7 @@ cdef class Loop:
         read_settings(&settings, config, verbose)
         memcpy(key, PyBytes_AS_STRING(random), sizeof(key))
         state_init(&self.loop.state, &settings, prefix, version, key, first_number)
+        self.has_state = True
         self.loop.max_connections = config.max_connections
         self.loop.read_below = config.max_output // 4
         self.open_descriptors()
@@ -366,9 +367,10 @@ cdef class Loop:
         return 0
 
     def __dealloc__(self):
-        close_listeners(&self.loop)
-        close_connections(&self.loop)
-        state_free(&self.loop.state)
+        if self.has_state:  # else the constructor raised before it
+            close_listeners(&self.loop)
+            close_connections(&self.loop)
+            state_free(&self.loop.state)
         inbox_free(&self.loop.inbox)
         if self.loop.epoll_fd >= 0:
             close(self.loop.epoll_fd)

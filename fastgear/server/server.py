@@ -69,7 +69,11 @@ class Server:
             self._listeners = listeners
             self._thread = threading.Thread(target=self._loop.run, name="fastgear-server", daemon=True)
             _running.add(self)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except BaseException:
+                self._forget()
+                raise
 
     def _make_loop(self, listeners: list[Listener]) -> Loop:
         loop = Loop(
@@ -78,7 +82,7 @@ class Server:
             _version().encode(),
             b"ERROR",
             secrets.token_bytes(16),
-            (time.time_ns() // 1000 - _EPOCH_2020_US) * 16,
+            max(1, (time.time_ns() // 1000 - _EPOCH_2020_US) * 16),  # 1 where the clock was never set
         )
         for listener in listeners:
             loop.listen(listener.socket.detach())

@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -420,3 +420,23 @@ def test_the_child_of_a_fork_is_told_to_make_its_own_client(server: Any, reverse
             os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert client.submit("reverse", b"ab").result(timeout=5) == b"ba"
+
+
+def test_closing_a_client_ends_the_waiting_for_its_jobs(server: Any) -> None:
+    with Client(server.address) as client:
+        job = client.submit("nobody")
+    with pytest.raises(ConnectionLost, match="the client was closed") as caught:
+        job.result(timeout=5)
+    assert caught.value.handles == (job.handle,)
+
+
+def test_an_iterable_that_raises_leaves_the_client_of_use(server: Any) -> None:
+    def workloads() -> Iterator[bytes]:
+        yield b"1"
+        raise ValueError("mine")
+
+    with Client(server.address, timeout=5) as client:
+        with pytest.raises(ValueError, match="mine"):
+            list(client.submit_many("f", workloads()))
+        assert client.echo(b"still") == b"still"
+        assert client.submit_background("g").startswith("H:")

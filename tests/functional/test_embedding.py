@@ -159,6 +159,27 @@ def test_stop_with_drain_gives_up_at_its_limit(server: Server) -> None:
         assert 0.25 < time.monotonic() - start < 2
 
 
+def test_a_server_that_cannot_start_its_thread_is_a_stopped_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    server = Server("127.0.0.1:0")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            server.start()
+    assert not server.running
+    with server:
+        assert server.command("status") == ".\n"
+
+
+def test_a_loop_that_cannot_be_made_is_freed_well() -> None:
+    from fastgear.server.loop import Loop
+
+    with pytest.raises(OverflowError):
+        Loop(ServerConfig(), b"H:", b"1", b"ERROR", b"x" * 16, -1)
+
+
 # -- the GIL, threads and forks
 
 HOLD = """
@@ -335,17 +356,14 @@ def test_connections_over_the_limit_are_told() -> None:
 EXHAUST = """
 import resource, socket, time
 from fastgear import Client, Server
-resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
 with Server(0) as server, Client(server.address) as client:
     client.echo(b"x")
     host, _, port = server.address.rpartition(":")
-    told, socks = 0, []
-    for _ in range(200):
-        try:
-            sock = socket.create_connection((host, int(port)), 2)
-        except OSError:
-            break
-        socks.append(sock)
+    told, socks = 0, [socket.socket() for _ in range(40)]
+    limit = max(sock.fileno() for sock in socks) + 6
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))  # of 40, the server can accept five
+    for sock in socks:
+        sock.connect((host, int(port)))
     client.echo(b"y")
     for sock in socks[-3:]:
         sock.settimeout(1)

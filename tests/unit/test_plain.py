@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import fastgear
 from fastgear import ConfigError, RemoteProtocolError, ServerConfig, ServerError
 from fastgear.addresses import Address, default_servers
 from fastgear.config import options
@@ -25,7 +27,7 @@ from fastgear.worker.registry import Registry
     ("field", "value", "message"),
     [
         ("backlog", 0, "backlog: 0 is out of range; it is from 1 to 2,147,483,647"),
-        ("max_output", 10, "max_output: 10 is out of range; it is at least 65,536"),
+        ("max_output", 10, "max_output: 10 is out of range; it is from 65,536 to"),
         ("job_retries", "3", "job_retries: '3' is not a whole number"),
         ("job_retries", True, "job_retries: True is not a whole number"),
         ("timeout_policy", "maybe", "timeout_policy: 'maybe' is not one of requeue, fail"),
@@ -152,6 +154,27 @@ def test_listings_become_dataclasses() -> None:
 def test_a_listing_that_is_none_is_refused(reply: str) -> None:
     with pytest.raises(RemoteProtocolError):
         replies.parse_status(reply)
+
+
+def test_a_function_may_be_called_like_an_error() -> None:
+    (function,) = replies.parse_status("ERR mail\t1\t0\t0\n.\n")
+    assert function.name == "ERR mail"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        fastgear.ServerError("CODE", "text"),
+        fastgear.QueueFull("QUEUE_ERROR", "full", function_name="f"),
+        fastgear.ConnectionLost("gone", handles=["H:1"], unanswered=2),
+        fastgear.JobException("raised", handle="H:1", remote_traceback="text"),
+        fastgear.JobTimeout("late", handle="H:1"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_exceptions_can_be_pickled(error: Exception) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
 
 
 def test_refusals_are_errors_with_code_and_text() -> None:

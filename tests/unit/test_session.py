@@ -125,6 +125,7 @@ def test_a_status_is_read_even_when_a_worker_sent_nonsense() -> None:
     status = parse_status((b"H:1", b"1", b"1", b"12abc", b"-", b"3"))
     assert (status.known, status.running, status.numerator, status.denominator) == (True, True, 12, 0)
     assert (status.waiting_clients, status.fraction) == (3, None)
+    assert parse_status((b"H:1", b"1", b"1", b"9" * 5000, b"1")).numerator == 2**63 - 1
 
 
 # -- worker
