@@ -89,9 +89,16 @@ class ServerConfig:
     max_output: int = _option(
         64 * MIB,
         "--max-output",
-        "bytes that may wait for a connection that does not read, before it is closed",
+        "bytes that may wait for one connection, before those who send to it have to wait",
         low=65536,
         high=2**63 - 1,
+    )
+    output_timeout_s: int = _option(
+        10,
+        "--output-timeout",
+        "seconds in which such a connection has to read a quarter of that, again and again, or it is closed",
+        low=1,
+        high=86400,
     )
     max_connections: int = _option(0, "--max-connections", "connections at once; 0: no limit", low=0, high=2**31 - 1)
     max_queue: int = _option(
@@ -108,7 +115,7 @@ class ServerConfig:
     user_timeout_s: int = _option(
         30,
         "--user-timeout",
-        "seconds that sent bytes may stay unacknowledged before a connection is given up; 0: the system's",
+        "seconds that sent bytes may stay unacknowledged before a machine is taken for lost; 0: the system decides",
         low=0,
         high=2147483,
     )

@@ -7,19 +7,24 @@ the back after that: a job that kills its workers must not hold up the others.
 
 from libc.stdint cimport uint32_t
 
+from fastgear.base.blob cimport blob_copy, blob_release
 from fastgear.base.heap cimport heap_entry_t, heap_push, heap_top
 from fastgear.base.list cimport link_t, list_first, list_is_empty
 from fastgear.base.status cimport FG_OK
+from fastgear.core.flow cimport peer_doom
 from fastgear.core.functions cimport function_name
 from fastgear.core.jobs cimport (
     handle_slice, handle_t, job_free, job_from_in_place, job_handle, job_reducer, job_unique, job_workload, wait_free,
     wait_from_in_job, wait_from_in_peer,
 )
 from fastgear.core.model cimport JOB_RUNNING, ability_t, wait_t
-from fastgear.core.peers cimport peer_doom, send_data, send_empty, send_parts
+from fastgear.core.peers cimport send_data, send_empty, send_parts
 from fastgear.core.queues cimport job_from_timer, queue_back, queue_front, queue_take, unplace
 from fastgear.core.workers cimport ability_find, worker_is_up
 from fastgear.protocol.packet cimport PacketType, slice_t
+
+cdef enum:
+    SHARED = 1024               # bytes of data from which on several clients get the same ones
 
 
 # -- out --------------------------------------------------------------------------------------------------------------
@@ -82,10 +87,17 @@ cdef void send_fail(state_t* state, peer_t* peer, const job_t* job) noexcept nog
 
 
 cdef void pass_on(state_t* state, job_t* job, const packet_t* packet) noexcept nogil:
+    """To several, data that are not small go by reference, as large ones always do."""
     cdef link_t* link = job.waits.next
+    cdef packet_t shared = packet[0]
+    if job.waiting > 1 and packet.blob == NULL and packet.data.length >= SHARED:
+        shared.blob = blob_copy(packet.data.bytes, packet.data.length)  # NULL: each gets a copy after all
     while link != &job.waits:
-        forward(state, wait_from_in_job(link).peer, packet)
+        forward(state, wait_from_in_job(link).peer, &shared)
+        state.effort += 1
         link = link.next
+    if shared.blob != packet.blob:
+        blob_release(shared.blob)
 
 
 cdef void end_completed(state_t* state, job_t* job, const packet_t* packet) noexcept nogil:
@@ -157,7 +169,7 @@ cdef void forget_waits(state_t* state, peer_t* peer) noexcept nogil:
     while not list_is_empty(&peer.waits):
         wait = wait_from_in_peer(list_first(&peer.waits))
         job = wait.job
-        wait_free(wait)
+        wait_free(state, wait)
         if not job.background and job.place != JOB_RUNNING and list_is_empty(&job.waits):
             unplace(state, job)
             job_free(state, job)

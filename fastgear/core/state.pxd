@@ -20,6 +20,8 @@ cdef void state_fire_due(state_t* state) noexcept nogil
 cdef int64_t state_next_due(const state_t* state) noexcept nogil
 
 cdef peer_t* state_connect(state_t* state) noexcept nogil  # NULL: no memory
+# The peer says and hears nothing new any more: its jobs go back in line, its waits are forgotten. What it has to read stays.
+cdef void state_retire(state_t* state, peer_t* peer) noexcept nogil
 # The peer is gone: its jobs go back in line, its waits are forgotten, and it is freed.
 cdef void state_disconnect(state_t* state, peer_t* peer) noexcept nogil
 

@@ -15,3 +15,5 @@ cdef void on_work_data(state_t* state, peer_t* peer, const packet_t* packet) noe
 cdef void on_work_complete(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil
 cdef void on_work_fail(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil
 cdef void on_work_exception(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil
+# A packet that cannot be taken; where it is a report its job fails, or its clients would wait for ever.
+cdef void refuse_report(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil

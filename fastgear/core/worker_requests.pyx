@@ -7,6 +7,7 @@ from libc.string cimport memchr
 
 from fastgear.base.status cimport FG_OK
 from fastgear.core.assign cimport assign_next, end_completed, end_failed, end_with_exception, pass_on
+from fastgear.core.flow cimport is_report
 from fastgear.core.functions cimport function_find, function_find_or_create
 from fastgear.core.jobs cimport job_by_handle
 from fastgear.core.model cimport MAX_FUNCTION_NAME, ability_t, function_t, job_t
@@ -132,3 +133,10 @@ cdef void on_work_exception(state_t* state, peer_t* peer, const packet_t* packet
         send_error(state, peer, "JOB_NOT_FOUND", "An exception was received for a job that does not exist")
     else:
         end_with_exception(state, job, packet)
+
+
+cdef void refuse_report(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
+    """Also where it is only a part of the outcome: half a result must not pass for a whole one."""
+    cdef job_t* job = held_job(state, peer, packet.args[0]) if is_report(packet) else NULL
+    if job != NULL:
+        end_failed(state, job)

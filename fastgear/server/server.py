@@ -93,7 +93,8 @@ class Server:
         """Stop serving; doing so twice is fine.
 
         With `drain`, submissions are refused from now on and the server goes on until no job is queued or running, but
-        no longer than so many seconds (`float("inf")` for as long as it takes). Jobs that are left are lost.
+        no longer than so many seconds (`float("inf")` for as long as it takes). Jobs that are left are lost. Answers that
+        are under way may arrive for up to two seconds more, as long as they get on.
         """
         with self._lock:
             loop, thread = self._loop, self._thread

@@ -56,6 +56,7 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int shutdown(int fd, int how)
     int setsockopt(int fd, int level, int name, const void* value, socklen_t length)
+    int getsockopt(int fd, int level, int name, void* value, socklen_t* length)
 
 cdef extern from "<netinet/in.h>" nogil:
     enum:
@@ -72,7 +73,19 @@ cdef extern from "<netinet/in.h>" nogil:
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
+        TCP_INFO
         TCP_QUICKACK
+    struct tcp_info:
+        uint8_t tcpi_probes         # window probes without an answer
+        uint32_t tcpi_unacked       # segments under way
+        uint32_t tcpi_last_ack_recv # milliseconds since the other side's last word
+
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, void* argument)
+
+cdef extern from "<linux/sockios.h>" nogil:
+    enum:
+        SIOCOUTQ
 
 cdef extern from "<arpa/inet.h>" nogil:
     const char* inet_ntop(int family, const void* source, char* to, socklen_t size)

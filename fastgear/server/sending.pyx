@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""What waits for connections goes out: one send each and turn."""
+
+from fastgear.base.buffer cimport buffer_length
+from fastgear.base.list cimport link_is_linked, link_t, list_is_empty, list_pop_front, list_push_back
+from fastgear.core.model cimport peer_t
+from fastgear.server.connection cimport connection_watch, connection_write
+from fastgear.server.ending cimport end_heard, mark_dead, prove_later, say_goodbye
+
+
+cdef inline peer_t* peer_from_in_dirty(link_t* link) noexcept nogil:
+    return <peer_t*>(<char*>link - <size_t>&(<peer_t*>NULL).in_dirty)
+
+
+cdef inline peer_t* peer_from_in_doomed(link_t* link) noexcept nogil:
+    return <peer_t*>(<char*>link - <size_t>&(<peer_t*>NULL).in_doomed)
+
+
+cdef void note_output(loop_t* loop, connection_t* connection) noexcept nogil:
+    if not link_is_linked(&connection.peer.in_dirty):
+        list_push_back(&loop.state.dirty, &connection.peer.in_dirty)
+
+
+cdef void send_all(loop_t* loop) noexcept nogil:
+    cdef connection_t* connection
+    while not list_is_empty(&loop.state.dirty):
+        connection = <connection_t*>peer_from_in_dirty(list_pop_front(&loop.state.dirty)).owner
+        send_one(loop, connection)
+    while not list_is_empty(&loop.state.doomed):
+        connection = <connection_t*>peer_from_in_doomed(list_pop_front(&loop.state.doomed)).owner
+        mark_dead(loop, connection)
+
+
+cdef void send_one(loop_t* loop, connection_t* connection) noexcept nogil:
+    if connection.dead:
+        return
+    if not connection_write(&loop.state, connection):
+        mark_dead(loop, connection)
+        return
+    if loop.prove_every_ns > 0 and connection.is_tcp and not link_is_linked(&connection.in_unproven):
+        prove_later(loop, connection)
+    if connection.eof:
+        end_heard(loop, connection)
+    elif connection.peer.closing and buffer_length(&connection.peer.out) == 0:
+        say_goodbye(loop, connection)
+    connection_watch(&loop.state, loop.epoll_fd, connection)
