@@ -20,7 +20,7 @@ from fastgear.core.jobs cimport (
 from fastgear.core.model cimport JOB_RUNNING, ability_t, wait_t
 from fastgear.core.peers cimport send_data, send_empty, send_parts
 from fastgear.core.queues cimport job_from_timer, queue_back, queue_front, queue_take, unplace
-from fastgear.core.workers cimport ability_find, worker_is_up
+from fastgear.core.workers cimport ability_find, peer_from_in_served, worker_is_up, worker_sleep
 from fastgear.protocol.packet cimport PacketType, slice_t
 
 cdef enum:
@@ -32,9 +32,27 @@ cdef enum:
 cdef void assign_next(state_t* state, peer_t* peer, int grab) noexcept nogil:
     cdef job_t* job = queue_take(state, peer)
     worker_is_up(state, peer)  # after the job is out of the line, or another worker would be woken for it
-    if job == NULL:
+    if job != NULL:
+        hand_over(state, peer, job, grab)
+    elif not peer.parks:
         send_empty(state, peer, PacketType.NO_JOB)
-        return
+    else:
+        peer.parked += 1
+        peer.parked_grab = grab
+        worker_sleep(state, peer)
+
+
+cdef void assign_parked(state_t* state) noexcept nogil:
+    cdef peer_t* peer
+    while not list_is_empty(&state.served):
+        peer = peer_from_in_served(list_first(&state.served))
+        peer.parked -= 1
+        assign_next(state, peer, peer.parked_grab)
+        if peer.parked > 0:
+            worker_sleep(state, peer)
+
+
+cdef void hand_over(state_t* state, peer_t* peer, job_t* job, int grab) noexcept nogil:
     if job.attempts < 0xFFFF:
         job.attempts += 1
     state.counters.assigned += 1

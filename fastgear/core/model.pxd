@@ -119,6 +119,7 @@ ctypedef struct peer_t:
     link_t in_dirty             # state.dirty: has output that the loop has not seen
     link_t in_doomed            # state.doomed: to be disconnected without another byte
     link_t in_woken             # state.woken: has a NOOP under way
+    link_t in_served            # state.served: has grabs that wait, and now there is a job
     buffer_t out
     size_t counted              # bytes of out that state.output counts
     uint64_t taken              # bytes that have left out since the beginning
@@ -153,7 +154,10 @@ ctypedef struct peer_t:
     bitset_t can_do             # the ids of their functions
     size_t turn                 # functions with an id below this are looked at first
     link_t jobs                 # job_t.in_place, oldest first
-    bint sleeping               # said PRE_SLEEP, not woken since
+    bint sleeping               # said PRE_SLEEP or has grabs that wait, not woken since
+    bint parks                  # its grabs wait for a job (option fastgear/wait)
+    int parked_grab             # their type
+    uint32_t parked             # how many do
     function_t* woken_for       # whose job the NOOP under way is about, or NULL
     int64_t woken_ns
 
@@ -205,5 +209,6 @@ ctypedef struct state_t:
     size_t peer_count
     link_t dirty                # peer_t.in_dirty
     link_t doomed               # peer_t.in_doomed
+    link_t served               # peer_t.in_served
     link_t resumed              # peer_t.in_resumed
     link_t slow                 # peer_t.in_slow, first to be overdue first

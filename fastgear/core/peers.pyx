@@ -25,6 +25,7 @@ cdef peer_t* peer_new(state_t* state) noexcept nogil:
     link_init(&peer.in_dirty)
     link_init(&peer.in_doomed)
     link_init(&peer.in_woken)
+    link_init(&peer.in_served)
     buffer_init(&peer.out)
     bitset_init(&peer.can_do)
     list_init(&peer.waits)
@@ -39,7 +40,7 @@ cdef peer_t* peer_new(state_t* state) noexcept nogil:
 
 cdef void peer_free(state_t* state, peer_t* peer) noexcept nogil:
     fg_check(list_is_empty(&peer.waits) and list_is_empty(&peer.jobs) and list_is_empty(&peer.abilities))
-    fg_check(not link_is_linked(&peer.in_woken))
+    fg_check(not link_is_linked(&peer.in_woken) and not link_is_linked(&peer.in_served))
     if link_is_linked(&peer.in_dirty):
         link_remove(&peer.in_dirty)
     if link_is_linked(&peer.in_doomed):

@@ -16,6 +16,8 @@ cdef void state_free(state_t* state) noexcept nogil
 # Before anything is received in a turn; then, after it, what is due is done.
 cdef void state_set_time(state_t* state, int64_t now_ns, int64_t now_wall_ns) noexcept nogil
 cdef void state_fire_due(state_t* state) noexcept nogil
+# Before output is sent, after anything was received or disconnected; state_fire_due does it too.
+cdef void state_settle(state_t* state) noexcept nogil
 # Nanoseconds until something is due; -1: nothing is.
 cdef int64_t state_next_due(const state_t* state) noexcept nogil
 

@@ -5,7 +5,7 @@ from libc.string cimport memcpy, memset, strlen
 
 from fastgear.base.heap cimport heap_entry_t, heap_top
 from fastgear.base.list cimport list_first, list_init, list_is_empty
-from fastgear.core.assign cimport forget_waits, give_back_all, time_out_due
+from fastgear.core.assign cimport assign_parked, forget_waits, give_back_all, time_out_due
 from fastgear.core.flow cimport flow_cut_off, flow_init, peer_from_in_slow
 from fastgear.core.functions cimport function_queued, functions_free, functions_init
 from fastgear.core.jobs cimport jobs_free, jobs_init
@@ -57,6 +57,11 @@ cdef void state_fire_due(state_t* state) noexcept nogil:
     time_out_due(state)
     rescue(state, state.now_ns - state.settings.rescue_ns)
     flow_cut_off(state)
+    state_settle(state)
+
+
+cdef void state_settle(state_t* state) noexcept nogil:
+    assign_parked(state)
 
 
 cdef inline int64_t sooner(int64_t found, int64_t due_ns, int64_t now_ns) noexcept nogil:

@@ -15,7 +15,7 @@ from fastgear.core.admin cimport answer_line
 from fastgear.core.flow cimport flow_resume
 from fastgear.core.input cimport input_continue
 from fastgear.core.model cimport HOLD_NOTHING, peer_t
-from fastgear.core.state cimport state_fire_due, state_next_due, state_set_time, state_work_left
+from fastgear.core.state cimport state_fire_due, state_next_due, state_set_time, state_settle, state_work_left
 from fastgear.protocol.text cimport line_read, line_t
 from fastgear.server.connection cimport (
     connection_discard, connection_read, connection_unacknowledged, connection_unwatch,
@@ -123,6 +123,7 @@ cdef void free_all_dead(loop_t* loop) noexcept nogil:
     """Their jobs go back and wake workers, whose NOOPs leave in the same turn."""
     while not list_is_empty(&loop.dead):
         free_dead(loop)
+        state_settle(&loop.state)
         send_all(loop)
 
 

@@ -15,6 +15,7 @@ from fastgear.core.model cimport HOLD_NOTHING, function_t, peer_t, settings_t, s
 from fastgear.core.functions cimport function_wants_workers
 from fastgear.core.state cimport (
     state_connect, state_disconnect, state_fire_due, state_free, state_init, state_next_due, state_set_time,
+    state_settle,
 )
 from fastgear.core.workers cimport ability_from_in_sleep
 
@@ -84,12 +85,14 @@ cdef class Core:
 
     def disconnect(self, id):
         state_disconnect(&self.state, self.peer(id))
+        state_settle(&self.state)
         del self.peers[id], self.waiting[id]
 
     def receive(self, id, bytes data):
         """Hand over bytes as the loop does; those that have to wait are handed over once they may."""
         self.waiting[id] += data
         self.feed(id)
+        state_settle(&self.state)
 
     cdef feed(self, id):
         cdef peer_t* peer = self.peer(id)
@@ -127,6 +130,7 @@ cdef class Core:
             peer = flow_resume(&self.state)
             input_continue(&self.state, peer)
             self.feed(peer.id)
+        state_settle(&self.state)
         return count > 0
 
     def take(self, id, size_t most):
