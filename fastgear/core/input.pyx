@@ -8,7 +8,7 @@ Only a wrong magic, or an endless text line, ends the connection, after its answ
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
-from fastgear.base.alloc cimport fg_free, fg_malloc
+from fastgear.base.alloc cimport fg_free, fg_malloc, fg_realloc
 from fastgear.base.blob cimport blob_new, blob_release, blob_resize, blob_t
 from fastgear.base.buffer cimport buffer_length
 from fastgear.base.check cimport fg_check
@@ -58,6 +58,40 @@ cdef void input_receive(state_t* state, peer_t* peer, const uint8_t* bytes, size
         used += step
     if used < length and not peer.closing and peer.blob == NULL:
         keep_rest(state, peer, bytes + used, length - used)
+
+
+cdef void input_more(state_t* state, peer_t* peer, const uint8_t* bytes, size_t length) noexcept nogil:
+    cdef size_t wanted
+    cdef uint8_t* to
+    while length > 0 and not peer.closing:
+        wanted = input_wants(state, peer, &to)
+        if wanted == 0:
+            break
+        wanted = min(wanted, length)
+        memcpy(to, bytes, wanted)
+        input_filled(state, peer, wanted)
+        bytes += wanted
+        length -= wanted
+    if length == 0 or peer.closing:
+        return
+    if peer.rest != NULL:
+        append_to_rest(state, peer, bytes, length)
+        if peer.hold == HOLD_NOTHING and not peer.closing:
+            input_continue(state, peer)
+    elif peer.hold == HOLD_NOTHING:
+        input_receive(state, peer, bytes, length)
+    else:
+        keep_rest(state, peer, bytes, length)
+
+
+cdef void append_to_rest(state_t* state, peer_t* peer, const uint8_t* bytes, size_t length) noexcept nogil:
+    cdef void* grown = fg_realloc(peer.rest, peer.rest_length + length)
+    if grown == NULL:
+        peer_doom(state, peer)
+        return
+    peer.rest = <uint8_t*>grown
+    memcpy(peer.rest + peer.rest_length, bytes, length)
+    peer.rest_length += length
 
 
 cdef void input_continue(state_t* state, peer_t* peer) noexcept nogil:

@@ -4,14 +4,14 @@
 from libc.stdint cimport uint32_t
 
 from fastgear.base.buffer cimport buffer_length
-from fastgear.base.list cimport link_is_linked, link_remove, list_first, list_is_empty, list_push_back
+from fastgear.base.list cimport link_is_linked, link_remove, link_t, list_first, list_is_empty, list_push_back
 from fastgear.core.flow cimport flow_sent
 from fastgear.core.state cimport state_disconnect, state_retire
 from fastgear.server.connection cimport connection_free, connection_is_lost, connection_unacknowledged
 from fastgear.server.model cimport (
-    connection_from_in_connections, connection_from_in_ending, connection_from_in_unproven,
+    connection_from_in_connections, connection_from_in_ending, connection_from_in_unproven, local_from_in_locals,
 )
-from fastgear.server.sys cimport SHUT_WR, shutdown
+from fastgear.server.sys cimport SHUT_WR, pthread_cond_broadcast, shutdown
 
 cdef enum:
     LINGER_NS = 2000000000      # how long to wait for the other side's close
@@ -45,6 +45,20 @@ cdef void free_dead(loop_t* loop) noexcept nogil:
 cdef void close_connections(loop_t* loop) noexcept nogil:
     while not list_is_empty(&loop.connections):
         free_connection(loop, connection_from_in_connections(list_first(&loop.connections)))
+
+
+cdef void close_local(loop_t* loop, local_t* local) noexcept nogil:
+    state_disconnect(&loop.state, local.peer)
+    local.peer = NULL
+    pthread_cond_broadcast(&local.changed)
+
+
+cdef void close_locals(loop_t* loop) noexcept nogil:
+    cdef link_t* link = loop.locals.next
+    while link != &loop.locals:
+        if local_from_in_locals(link).peer != NULL:
+            close_local(loop, local_from_in_locals(link))
+        link = link.next
 
 
 cdef void end_heard(loop_t* loop, connection_t* connection) noexcept nogil:

@@ -13,14 +13,17 @@ from fastgear.base.list cimport list_init
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.core.model cimport settings_t
 from fastgear.core.state cimport state_free, state_init
-from fastgear.server.ending cimport close_connections
+from fastgear.server.ending cimport close_connections, close_locals
 from fastgear.server.inbox cimport (
     REQUEST_COMMAND, REQUEST_PAUSE, REQUEST_REFUSED, REQUEST_STOP, inbox_ask, inbox_close, inbox_free, inbox_init,
     inbox_open, inbox_resume, request_t,
 )
 from fastgear.server.listeners cimport close_listeners, listener_add, watch
 from fastgear.server.model cimport SCRATCH, WATCH_INBOX
-from fastgear.server.sys cimport EPOLL_CLOEXEC, O_CLOEXEC, O_RDONLY, close, epoll_create1, open
+from fastgear.server.sys cimport (
+    EPOLL_CLOEXEC, O_CLOEXEC, O_RDONLY, close, condition_init, epoll_create1, open, pthread_cond_destroy,
+    pthread_mutex_destroy, pthread_mutex_init,
+)
 from fastgear.server.turn cimport run
 
 cdef enum:
@@ -40,6 +43,9 @@ cdef class Loop:
         list_init(&self.loop.lingering)
         list_init(&self.loop.dead)
         list_init(&self.loop.unproven)
+        list_init(&self.loop.locals)
+        pthread_mutex_init(&self.loop.lock, NULL)
+        condition_init(&self.loop.aside)
         self.verbose = verbose  # settings point into it
         read_settings(&settings, config, verbose)
         memcpy(key, PyBytes_AS_STRING(random), sizeof(key))
@@ -67,7 +73,10 @@ cdef class Loop:
         if self.has_state:  # else the constructor raised before it
             close_listeners(&self.loop)
             close_connections(&self.loop)
+            close_locals(&self.loop)
             state_free(&self.loop.state)
+            pthread_cond_destroy(&self.loop.aside)
+            pthread_mutex_destroy(&self.loop.lock)
         inbox_free(&self.loop.inbox)
         if self.loop.epoll_fd >= 0:
             close(self.loop.epoll_fd)
@@ -114,10 +123,13 @@ cdef class Loop:
         """In a forked child: close the copies of the descriptors. Epoll is left alone, it is the parent's too."""
         self.loop.inbox.closed = True
         self.loop.inbox.paused = False
+        pthread_mutex_init(&self.loop.lock, NULL)  # a thread that does not exist here may have held it
+        condition_init(&self.loop.aside)
         close(self.loop.epoll_fd)
         self.loop.epoll_fd = -1
         close_listeners(&self.loop)
         close_connections(&self.loop)
+        close_locals(&self.loop)
 
     def command(self, bytes line not None):
         cdef request_t request

@@ -7,14 +7,19 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastgear.base.list cimport link_t
 from fastgear.core.model cimport peer_t, state_t
 from fastgear.server.inbox cimport inbox_t
+from fastgear.server.sys cimport pthread_cond_t, pthread_mutex_t
 
 cdef enum:                      # what an epoll event is about
     WATCH_CONNECTION = 0
     WATCH_LISTENER = 1
     WATCH_INBOX = 2
+    WATCH_LOCAL = 3             # not epoll's: a connection without a socket
 
 cdef enum:
     SCRATCH = 1 << 18           # bytes read at once
+
+cdef enum:
+    NEVER = 0x7FFFFFFFFFFFFFFF
 
 # What epoll knows: first member of everything that is watched.
 ctypedef struct watch_t:
@@ -36,6 +41,16 @@ ctypedef struct connection_t:
     bint dead                   # to be freed at the end of the turn
     int64_t linger_until_ns     # when the wait for the other side's close is over
 
+# A connection of a thread of this process, without a socket: its output is taken from peer.out. Owned by a Local.
+ctypedef struct local_t:
+    watch_t watch               # fd is -1
+    link_t in_locals            # loop_t.locals
+    peer_t* peer                # NULL once the loop has ended, or closed it
+    pthread_cond_t changed      # there is output, or the end, or an interruption
+    uint32_t interruptions      # how many there were
+    bint helped                 # the thread that waits for it turns the loop meanwhile, and sees for itself
+    bint would_help             # it would, once the loop's thread is aside
+
 # Owned by loop_t.listeners.
 ctypedef struct listener_t:
     watch_t watch
@@ -49,6 +64,14 @@ ctypedef struct loop_t:
     int spare_fd                # given up for a moment when descriptors run out, so that somebody can be told
     link_t listeners            # listener_t.in_listeners
     link_t connections          # connection_t.in_connections
+    link_t locals               # local_t.in_locals
+    pthread_mutex_t lock        # of all of this and the state: held by who turns the loop, but while it waits
+    pthread_cond_t aside        # where the loop's thread waits while another turns it
+    bint is_aside               # it does
+    bint helped                 # another turns it
+    int64_t helped_ns           # until when another did, or wanted to
+    uint32_t helpers            # threads that would, once the loop's thread is aside
+    int64_t waits_until_ns      # till when who turns the loop waits; NEVER: without an end
     size_t connection_count
     size_t max_connections      # 0: no limit
     link_t unproven             # connection_t.in_unproven, first to be looked at first
@@ -67,6 +90,9 @@ ctypedef struct loop_t:
 
 cdef inline listener_t* listener_from_in_listeners(link_t* link) noexcept nogil:
     return <listener_t*>(<char*>link - <size_t>&(<listener_t*>NULL).in_listeners)
+
+cdef inline local_t* local_from_in_locals(link_t* link) noexcept nogil:
+    return <local_t*>(<char*>link - <size_t>&(<local_t*>NULL).in_locals)
 
 cdef inline connection_t* connection_from_in_connections(link_t* link) noexcept nogil:
     return <connection_t*>(<char*>link - <size_t>&(<connection_t*>NULL).in_connections)

@@ -5,7 +5,9 @@ from fastgear.base.buffer cimport buffer_length
 from fastgear.base.list cimport link_is_linked, link_t, list_is_empty, list_pop_front, list_push_back
 from fastgear.core.model cimport peer_t
 from fastgear.server.connection cimport connection_watch, connection_write
-from fastgear.server.ending cimport end_heard, mark_dead, prove_later, say_goodbye
+from fastgear.server.ending cimport close_local, end_heard, mark_dead, prove_later, say_goodbye
+from fastgear.server.model cimport WATCH_LOCAL, connection_t, local_t, watch_t
+from fastgear.server.sys cimport pthread_cond_signal
 
 
 cdef inline peer_t* peer_from_in_dirty(link_t* link) noexcept nogil:
@@ -16,19 +18,34 @@ cdef inline peer_t* peer_from_in_doomed(link_t* link) noexcept nogil:
     return <peer_t*>(<char*>link - <size_t>&(<peer_t*>NULL).in_doomed)
 
 
-cdef void note_output(loop_t* loop, connection_t* connection) noexcept nogil:
-    if not link_is_linked(&connection.peer.in_dirty):
-        list_push_back(&loop.state.dirty, &connection.peer.in_dirty)
+cdef void note_output(loop_t* loop, peer_t* peer) noexcept nogil:
+    if not link_is_linked(&peer.in_dirty):
+        list_push_back(&loop.state.dirty, &peer.in_dirty)
+
+
+cdef inline bint is_local(const peer_t* peer) noexcept nogil:
+    return (<watch_t*>peer.owner).kind == WATCH_LOCAL
 
 
 cdef void send_all(loop_t* loop) noexcept nogil:
-    cdef connection_t* connection
+    cdef peer_t* peer
     while not list_is_empty(&loop.state.dirty):
-        connection = <connection_t*>peer_from_in_dirty(list_pop_front(&loop.state.dirty)).owner
-        send_one(loop, connection)
+        peer = peer_from_in_dirty(list_pop_front(&loop.state.dirty))
+        if is_local(peer):
+            wake_local(<local_t*>peer.owner)
+        else:
+            send_one(loop, <connection_t*>peer.owner)
     while not list_is_empty(&loop.state.doomed):
-        connection = <connection_t*>peer_from_in_doomed(list_pop_front(&loop.state.doomed)).owner
-        mark_dead(loop, connection)
+        peer = peer_from_in_doomed(list_pop_front(&loop.state.doomed))
+        if is_local(peer):
+            close_local(loop, <local_t*>peer.owner)
+        else:
+            mark_dead(loop, <connection_t*>peer.owner)
+
+
+cdef inline void wake_local(local_t* local) noexcept nogil:
+    if not local.helped:
+        pthread_cond_signal(&local.changed)
 
 
 cdef void send_one(loop_t* loop, connection_t* connection) noexcept nogil:

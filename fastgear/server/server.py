@@ -20,6 +20,7 @@ from types import TracebackType
 from fastgear.config import ServerConfig
 from fastgear.protocol.replies import parse_counters, parse_status, parse_workers
 from fastgear.server.listen import Listener, listen_on
+from fastgear.server.local import Local
 from fastgear.server.loop import Loop
 from fastgear.types import ServerSnapshot
 
@@ -119,6 +120,13 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def connect(self) -> Local:
+        """A connection of this process, without a socket. Raises RuntimeError when not running."""
+        loop = self._loop
+        if loop is None:
+            raise RuntimeError("this server is not running; start it first")
+        return Local(loop)
 
     # -- questions
 

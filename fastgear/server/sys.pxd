@@ -130,11 +130,33 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_init(pthread_mutex_t* mutex, void* attributes)
     int pthread_mutex_destroy(pthread_mutex_t* mutex)
     int pthread_mutex_lock(pthread_mutex_t* mutex)
+    int pthread_mutex_trylock(pthread_mutex_t* mutex)
     int pthread_mutex_unlock(pthread_mutex_t* mutex)
     int pthread_cond_init(pthread_cond_t* condition, void* attributes)
     int pthread_cond_destroy(pthread_cond_t* condition)
     int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex)
+    int pthread_cond_signal(pthread_cond_t* condition)
     int pthread_cond_broadcast(pthread_cond_t* condition)
+    int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until)
+    ctypedef struct pthread_condattr_t:
+        pass
+    int pthread_condattr_init(pthread_condattr_t* attributes)
+    int pthread_condattr_destroy(pthread_condattr_t* attributes)
+    int pthread_condattr_setclock(pthread_condattr_t* attributes, int clock)
+
+cdef inline void condition_init(pthread_cond_t* condition) noexcept nogil:
+    """One whose timed waits go by the monotonic clock."""
+    cdef pthread_condattr_t attributes
+    pthread_condattr_init(&attributes)
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+    pthread_cond_init(condition, <void*>&attributes)
+    pthread_condattr_destroy(&attributes)
+
+cdef inline void condition_wait(pthread_cond_t* condition, pthread_mutex_t* lock, int64_t until_ns) noexcept nogil:
+    cdef timespec until
+    until.tv_sec = <time_t>(until_ns // 1000000000)
+    until.tv_nsec = <long>(until_ns % 1000000000)
+    pthread_cond_timedwait(condition, lock, &until)
 
 cdef inline int64_t clock_ns(int clock) noexcept nogil:
     cdef timespec time

@@ -20,19 +20,19 @@ from fastgear.protocol.text cimport line_read, line_t
 from fastgear.server.connection cimport (
     connection_discard, connection_read, connection_unacknowledged, connection_unwatch,
 )
-from fastgear.server.ending cimport close_connections, end_lingering, end_lost, free_dead, mark_dead
+from fastgear.server.ending cimport close_connections, close_locals, end_lingering, end_lost, free_dead, mark_dead
 from fastgear.server.inbox cimport (
     REQUEST_COMMAND, REQUEST_PAUSE, inbox_done, inbox_stand_still, inbox_take, request_t,
 )
 from fastgear.server.listeners cimport accept_some, close_listeners
 from fastgear.server.model cimport (
     WATCH_CONNECTION, WATCH_LISTENER, connection_from_in_connections, connection_from_in_unproven, connection_t,
-    listener_t, watch_t,
+    NEVER, listener_t, local_from_in_locals, watch_t,
 )
 from fastgear.server.sending cimport note_output, send_all
 from fastgear.server.sys cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, clock_ns, epoll_event, epoll_wait,
-    malloc_trim,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, EINTR, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, clock_ns, condition_wait,
+    epoll_event, epoll_wait, errno, malloc_trim, pthread_cond_signal, pthread_mutex_lock, pthread_mutex_unlock,
 )
 
 cdef enum:
@@ -41,17 +41,43 @@ cdef enum:
     STUCK_NS = 300000000        # how long none of them may get on after it
     IDLE_MS = 200               # this long without work, and freed memory is given back
     EPOCH_MS = 1000             # longest sleep while epoch jobs wait: the wall clock may be set meanwhile
+    ASIDE_NS = 1000000          # how long the loop's thread lets another one go first
     GIVE_BACK = 8 << 20         # bytes that must have become free before memory is given back
     NS_PER_MS = 1000000
 
 
 cdef void run(loop_t* loop) noexcept nogil:
+    pthread_mutex_lock(&loop.lock)
     set_time(loop)
     while not is_over(loop):
-        turn(loop)
+        stand_aside(loop)
+        turn(loop, -1)
     close_listeners(loop)
     say_farewell(loop)
     close_connections(loop)
+    close_locals(loop)
+    pthread_mutex_unlock(&loop.lock)
+
+
+cdef void stand_aside(loop_t* loop) noexcept nogil:
+    """While another thread turns the loop or is about to, and for a moment after that, since it likely comes back."""
+    if loop.helpers > 0:
+        loop.is_aside = True
+        loop.helped_ns = clock_ns(CLOCK_MONOTONIC)
+        call_helper(loop)
+    while (loop.helped or clock_ns(CLOCK_MONOTONIC) < loop.helped_ns + ASIDE_NS) and not loop.stopping:
+        loop.is_aside = True
+        condition_wait(&loop.aside, &loop.lock, clock_ns(CLOCK_MONOTONIC) + ASIDE_NS)
+    loop.is_aside = False
+
+
+cdef void call_helper(loop_t* loop) noexcept nogil:
+    cdef link_t* link = loop.locals.next
+    while link != &loop.locals:
+        if local_from_in_locals(link).would_help:
+            pthread_cond_signal(&local_from_in_locals(link).changed)
+            return
+        link = link.next
 
 
 cdef void set_time(loop_t* loop) noexcept nogil:
@@ -66,9 +92,10 @@ cdef bint is_over(loop_t* loop) noexcept nogil:
     )
 
 
-cdef void turn(loop_t* loop) noexcept nogil:
+cdef int turn(loop_t* loop, int most_ms) noexcept nogil:
     cdef epoll_event events[MAX_EVENTS]
-    cdef int i, count = epoll_wait(loop.epoll_fd, events, MAX_EVENTS, sleep_ms(loop))
+    cdef int i, count = wait(loop, events, most_ms)
+    cdef bint interrupted = count < 0 and errno == EINTR
     loop.turns += 1
     set_time(loop)
     if count == 0:
@@ -83,6 +110,22 @@ cdef void turn(loop_t* loop) noexcept nogil:
     end_lingering(loop)
     end_lost(loop)
     free_all_dead(loop)
+    return -1 if interrupted else 0
+
+
+cdef int wait(loop_t* loop, epoll_event* events, int most_ms) noexcept nogil:
+    """Without the lock, so that other threads can speak meanwhile."""
+    cdef int count, limit_ms = sleep_ms(loop)
+    if most_ms >= 0 and (limit_ms < 0 or most_ms < limit_ms):
+        limit_ms = most_ms
+    if limit_ms == 0:
+        return epoll_wait(loop.epoll_fd, events, MAX_EVENTS, 0)
+    loop.waits_until_ns = NEVER if limit_ms < 0 else loop.state.now_ns + <int64_t>limit_ms * NS_PER_MS
+    pthread_mutex_unlock(&loop.lock)
+    count = epoll_wait(loop.epoll_fd, events, MAX_EVENTS, limit_ms)
+    pthread_mutex_lock(&loop.lock)
+    loop.waits_until_ns = 0
+    return count
 
 
 cdef int sleep_ms(loop_t* loop) noexcept nogil:
@@ -146,7 +189,7 @@ cdef void handle_connection(loop_t* loop, connection_t* connection, uint64_t eve
             mark_dead(loop, connection)
         return
     if events & EPOLLOUT:
-        note_output(loop, connection)
+        note_output(loop, connection.peer)
     if events & (EPOLLIN | EPOLLERR | EPOLLHUP):
         read_or_leave(loop, connection, events)
     note_peak(loop)
@@ -159,9 +202,9 @@ cdef void read_or_leave(loop_t* loop, connection_t* connection, uint64_t events)
         if not connection_read(&loop.state, connection, loop.scratch):
             connection.eof = True
         if connection.eof or peer.hold != HOLD_NOTHING:
-            note_output(loop, connection)
+            note_output(loop, peer)
     elif buffer_length(&peer.out) > 0:
-        note_output(loop, connection)
+        note_output(loop, peer)
     elif events & (EPOLLERR | EPOLLHUP):
         connection_unwatch(loop.epoll_fd, connection)
 
@@ -175,7 +218,7 @@ cdef void go_on_with_held(loop_t* loop) noexcept nogil:
         is_last = list_first(&loop.state.resumed) == last
         peer = flow_resume(&loop.state)
         input_continue(&loop.state, peer)
-        note_output(loop, <connection_t*>peer.owner)
+        note_output(loop, peer)
         if is_last:
             break
     note_peak(loop)
@@ -228,7 +271,7 @@ cdef void say_farewell(loop_t* loop) noexcept nogil:
     while left > 0 and loop.state.now_ns < loop.stop_at_ns + FAREWELL_NS and (
         loop.state.now_ns < least_at_ns + (FAREWELL_NS if loop.state.now_ns < loop.stop_at_ns else STUCK_NS)
     ):
-        turn(loop)
+        turn(loop, -1)
         left = unfinished_output(loop)
         if left < least:
             least = left
@@ -244,7 +287,7 @@ cdef uint64_t begin_farewell(loop_t* loop) noexcept nogil:
         link = link.next
         if connection.peer != NULL and not connection.dead:
             connection.peer.closing = True
-            note_output(loop, connection)
+            note_output(loop, connection.peer)
     send_all(loop)
     free_all_dead(loop)
     return unfinished_output(loop)
