@@ -120,11 +120,12 @@ def _serve(server: Any, signals: set[signal.Signals]) -> None:
     if signal.sigwait(signals) != signal.SIGUSR1:
         return
     note("fastgear: finishing the jobs that there are; no new ones are taken")
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end_now)
     with contextlib.suppress(_EndNow):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         server.stop(drain=float("inf"))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # what is left to do is short
 
 
 class _EndNow(BaseException):

@@ -2,7 +2,7 @@
 """Flow: whose input waits, and for whom. Nobody is cut off for having much to read; only for not reading it."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from fastgear.base.buffer cimport buffer_length
 from fastgear.base.list cimport link_is_linked, link_t
@@ -14,19 +14,26 @@ cdef void flow_begin(peer_t* peer) noexcept nogil
 # Before a peer is freed: nobody waits for it any more, and it for nobody.
 cdef void flow_end(state_t* state, peer_t* peer) noexcept nogil
 
-# Whether the peer's input must wait before its next request is looked at; `effort` is state.effort before its first in this turn.
-cdef bint flow_stops(state_t* state, peer_t* peer, uint64_t effort) noexcept nogil
+# Whether the peer's input must wait before what begins with these bytes is looked at.
+cdef bint flow_stops(state_t* state, peer_t* peer, const uint8_t* bytes, size_t available) noexcept nogil
 # Whether this request, complete or not, must wait: it is a report to a client that has too much to read.
 cdef bint flow_stops_report(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil
-# A peer whose input goes on now, or NULL; those that stop once more meanwhile are for the next turn.
+# A peer whose input goes on now, or NULL.
 cdef peer_t* flow_resume(state_t* state) noexcept nogil
+# Whether the turn has had its share of costly work.
+cdef bint flow_is_spent(const state_t* state) noexcept nogil
+# A worker's job is over, or its client is: if its input waits for that, it goes on.
+cdef void flow_free_worker(state_t* state, peer_t* worker) noexcept nogil
+cdef void flow_free_workers(state_t* state, peer_t* client) noexcept nogil
 
-# The loop has sent so many bytes of peer.out. After every attempt.
+# The loop has sent so many bytes of peer.out.
 cdef void flow_sent(state_t* state, peer_t* peer, size_t length) noexcept nogil
+# Who goes on, and who is watched, after peer.out or peer.closing has changed.
+cdef void flow_review(state_t* state, peer_t* peer) noexcept nogil
 # Let peers go whose time to read is over.
 cdef void flow_cut_off(state_t* state) noexcept nogil
 cdef void flow_watch(state_t* state, peer_t* peer) noexcept nogil
-# To be disconnected at the end of the turn without another byte: its output could not be kept, or is not read.
+# To be disconnected at the end of the turn, and told nothing more: its output could not be kept, or is not read.
 cdef void peer_doom(state_t* state, peer_t* peer) noexcept nogil
 
 cdef inline bint is_report(const packet_t* packet) noexcept nogil:
@@ -49,6 +56,8 @@ cdef inline void flow_count(state_t* state, peer_t* peer) noexcept nogil:
     cdef size_t length = buffer_length(&peer.out)
     state.effort += (length - peer.counted) >> 10
     state.output += length - peer.counted
+    if state.speaker == peer:
+        peer.own += length - peer.counted
     peer.counted = length
     if length > state.settings.max_output and not link_is_linked(&peer.in_slow):
         flow_watch(state, peer)

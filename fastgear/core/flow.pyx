@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: MIT
 """Back-pressure.
 
-Output piles up where a peer reads more slowly than it is written to, and there are two causes. Its own requests: at
-`pause_output` the next ones wait until it has read. Others' reports to it as a client: above `max_output` the workers
-that have more for it wait, each at its next report. So no amount of results, and no number of prefetched jobs, cuts off
-a peer that reads. One that does not is cut off: above `max_output` it gets `output_timeout_ns` for every quarter of that,
-and a peer that is closing gets as long for any byte at all.
+Output piles up where a peer reads more slowly than it is written to, and there are two causes. Its own requests: when
+`pause_output` of answers to them wait, further ones wait until it has read; but not its reports, since a worker may well
+send a large result before it reads on. Others' reports to it as a client: above `max_output` the workers that have more for
+it wait, each at its next report, until a quarter of that has left. So no amount of results, and no number of prefetched
+jobs, cuts off a peer that reads. One that does not is cut off: above `max_output` it gets `output_timeout_ns` for every
+quarter, and a peer that is closing gets as long for any byte at all.
 
-A peer may also keep the loop busy with requests that cost much. It stops after a while, and goes on in the next turn.
+Costly requests, of one peer or of many, fill a turn up to a bound; who comes after that goes on in the next one.
 """
 
 from fastgear.base.list cimport link_init, link_remove, list_first, list_init, list_is_empty, list_push_back
 from fastgear.base.buffer cimport buffer_consume
 from fastgear.core.jobs cimport job_by_handle, wait_from_in_job
 from fastgear.core.model cimport HOLD_CLIENT, HOLD_FULL, HOLD_NOTHING, HOLD_TURN, job_t
+from fastgear.protocol.packet cimport HEADER_SIZE
 
 cdef enum:
-    EFFORT_A_TURN = 10000       # about a millisecond
+    EFFORT_A_TURN = 20000       # about two milliseconds
 
 
 cdef void flow_init(state_t* state) noexcept nogil:
@@ -32,7 +34,7 @@ cdef void flow_begin(peer_t* peer) noexcept nogil:
 
 
 cdef void flow_end(state_t* state, peer_t* peer) noexcept nogil:
-    release_held(state, peer)
+    flow_free_workers(state, peer)
     unlink(&peer.in_held)
     unlink(&peer.in_resumed)
     unlink(&peer.in_slow)
@@ -55,14 +57,40 @@ cdef inline peer_t* peer_from_in_resumed(link_t* link) noexcept nogil:
 
 # -- input waits ------------------------------------------------------------------------------------------------------
 
-cdef bint flow_stops(state_t* state, peer_t* peer, uint64_t effort) noexcept nogil:
-    if buffer_length(&peer.out) >= state.settings.pause_output:
+cdef inline size_t own_output(const peer_t* peer) noexcept nogil:
+    """At the most so much of what waits are answers to its own requests."""
+    return min(peer.own, buffer_length(&peer.out))
+
+
+cdef bint is_quiet(const uint8_t* bytes, size_t available) noexcept nogil:
+    """Whether a request begins here that is answered at most by an ERROR: reports and abilities."""
+    cdef int type
+    if available < HEADER_SIZE or bytes[0] != 0:
+        return False
+    type = bytes[7]
+    return (
+        type == PacketType.WORK_COMPLETE or type == PacketType.WORK_DATA or type == PacketType.WORK_STATUS
+        or type == PacketType.WORK_WARNING or type == PacketType.WORK_EXCEPTION or type == PacketType.WORK_FAIL
+        or type == PacketType.CAN_DO or type == PacketType.CAN_DO_TIMEOUT or type == PacketType.CANT_DO
+        or type == PacketType.RESET_ABILITIES or type == PacketType.PRE_SLEEP
+    )
+
+
+cdef bint flow_stops(state_t* state, peer_t* peer, const uint8_t* bytes, size_t available) noexcept nogil:
+    cdef size_t own = own_output(peer)
+    if own >= state.settings.pause_output and (
+        own >= state.settings.max_output + state.settings.max_packet_size or not is_quiet(bytes, available)
+    ):
         peer.hold = HOLD_FULL
         return True
-    if state.effort - effort > EFFORT_A_TURN:
+    if flow_is_spent(state):
         resume(state, peer)
         return True
     return False
+
+
+cdef bint flow_is_spent(const state_t* state) noexcept nogil:
+    return state.effort - state.effort_before > EFFORT_A_TURN
 
 
 cdef bint flow_stops_report(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
@@ -92,10 +120,13 @@ cdef void resume(state_t* state, peer_t* peer) noexcept nogil:
     list_push_back(&state.resumed, &peer.in_resumed)
 
 
-cdef void release_held(state_t* state, peer_t* client) noexcept nogil:
-    cdef peer_t* worker
+cdef void flow_free_workers(state_t* state, peer_t* client) noexcept nogil:
     while not list_is_empty(&client.held):
-        worker = peer_from_in_held(list_first(&client.held))
+        flow_free_worker(state, peer_from_in_held(list_first(&client.held)))
+
+
+cdef void flow_free_worker(state_t* state, peer_t* worker) noexcept nogil:
+    if worker.hold == HOLD_CLIENT:
         link_remove(&worker.in_held)
         resume(state, worker)
 
@@ -111,21 +142,27 @@ cdef peer_t* flow_resume(state_t* state) noexcept nogil:
 
 
 cdef void flow_sent(state_t* state, peer_t* peer, size_t length) noexcept nogil:
-    cdef size_t left
     buffer_consume(&peer.out, length)
     peer.taken += length
-    left = buffer_length(&peer.out)
-    state.output -= peer.counted - left
-    peer.counted = left
-    if left <= state.settings.max_output and not list_is_empty(&peer.held):
-        release_held(state, peer)
-    if peer.hold == HOLD_FULL and left < state.settings.pause_output:
+    state.output -= length
+    peer.counted -= length
+    if peer.counted == 0:
+        peer.own = 0
+    flow_review(state, peer)
+
+
+cdef void flow_review(state_t* state, peer_t* peer) noexcept nogil:
+    cdef size_t left = buffer_length(&peer.out)
+    cdef size_t enough = state.settings.max_output - state.settings.max_output // 4
+    if left <= enough:
+        flow_free_workers(state, peer)
+    if peer.hold == HOLD_FULL and own_output(peer) < state.settings.pause_output:
         resume(state, peer)
-    if left > state.settings.max_output or (peer.closing and left > 0):
-        if not link_is_linked(&peer.in_slow):
-            flow_watch(state, peer)
-    else:
-        unlink(&peer.in_slow)
+    if link_is_linked(&peer.in_slow):
+        if left <= enough and not (peer.closing and left > 0):
+            link_remove(&peer.in_slow)
+    elif left > state.settings.max_output or (peer.closing and left > 0):
+        flow_watch(state, peer)
 
 
 # -- who does not read ------------------------------------------------------------------------------------------------

@@ -5,8 +5,7 @@ Framing survives every packet whose size is known: what is wrong with it is answ
 Only a wrong magic, or an endless text line, ends the connection, after its answer has left.
 """
 
-from libc.stdint cimport uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 
 from fastgear.base.alloc cimport fg_free, fg_malloc, fg_realloc
 from fastgear.base.blob cimport blob_new, blob_release, blob_resize, blob_t
@@ -18,14 +17,15 @@ from fastgear.core.dispatch cimport dispatch
 from fastgear.core.flow cimport flow_stops, flow_stops_report, is_report, memory_is_short, peer_doom
 from fastgear.core.model cimport HOLD_NOTHING, LARGE_PACKET, MAX_HANDLE
 from fastgear.core.peers cimport peer_touch, send_error
-from fastgear.core.worker_requests cimport refuse_report
+from fastgear.core.worker_requests cimport is_own_job, no_such_job, refuse_report
+from fastgear.protocol.encoder cimport slice_of
 from fastgear.protocol.packet cimport (
     HEADER_SIZE, PACKET_BAD_ARGUMENTS, PACKET_BAD_TYPE, packet_read, packet_read_head, packet_t,
 )
 from fastgear.protocol.text cimport MAX_LINE, line_read, line_t, text_string
 
 cdef enum:
-    FIRST_BLOB = 1 << 20        # bytes taken for large data at first; more only as they arrive
+    FIRST_BLOB = 1 << 16        # bytes taken for large data at first; more only as they arrive
 
 cdef const char* NO_ROOM = "The server's memory limit is reached"
 cdef const char* NO_MEMORY = "The server is out of memory"
@@ -42,12 +42,12 @@ cdef size_t input_resume(peer_t* peer, uint8_t* to) noexcept nogil:
 
 cdef void input_receive(state_t* state, peer_t* peer, const uint8_t* bytes, size_t length) noexcept nogil:
     cdef size_t used = 0, step
-    cdef uint64_t effort = state.effort
     fg_check(peer.rest == NULL and peer.blob == NULL and peer.hold == HOLD_NOTHING)
+    state.speaker = peer
     while used < length and not peer.closing:
         if peer.skip > 0:
             step = skip(peer, length - used)
-        elif flow_stops(state, peer, effort):
+        elif flow_stops(state, peer, bytes + used, length - used):
             break
         elif bytes[used] == 0:
             step = take_packet(state, peer, bytes + used, length - used)
@@ -56,6 +56,7 @@ cdef void input_receive(state_t* state, peer_t* peer, const uint8_t* bytes, size
         if step == 0:
             break
         used += step
+    state.speaker = NULL
     if used < length and not peer.closing and peer.blob == NULL:
         keep_rest(state, peer, bytes + used, length - used)
 
@@ -162,12 +163,15 @@ cdef size_t refuse(state_t* state, peer_t* peer, const packet_t* packet, const c
 cdef size_t refuse_large(
     state_t* state, peer_t* peer, const uint8_t* bytes, size_t available, packet_t* packet
 ) noexcept nogil:
-    """Of a report the first argument must be here before it can be refused: its job ends with it."""
-    cdef int status = packet_read_head(bytes, available, packet)
-    if status == FG_NEED_MORE and available < HEADER_SIZE + MAX_HANDLE + 1:
-        return 0
-    if status == FG_OK:
-        refuse_report(state, peer, packet)
+    """Of a report the handle must be here before it can be refused: its job ends with it."""
+    cdef const uint8_t* nul
+    if is_report(packet):
+        available = min(available, <size_t>HEADER_SIZE + MAX_HANDLE + 1)
+        nul = <const uint8_t*>memchr(bytes + HEADER_SIZE, 0, available - HEADER_SIZE)
+        if nul == NULL and available < HEADER_SIZE + MAX_HANDLE + 1:
+            return 0
+        if nul != NULL:
+            refuse_report(state, peer, slice_of(bytes + HEADER_SIZE, nul - (bytes + HEADER_SIZE)))
     return refuse(state, peer, packet, "ARGUMENT_TOO_LARGE", "The packet is larger than the server allows")
 
 
@@ -188,13 +192,16 @@ cdef size_t begin_large(
     head = packet.length - packet.data_length
     if status != FG_OK or head > LARGE_PACKET:
         return refuse_arguments(state, peer, packet)
+    if is_report(packet) and not is_own_job(state, peer, packet.args[0]):
+        return refuse(state, peer, packet, "JOB_NOT_FOUND", no_such_job(packet.type))
     if flow_stops_report(state, peer, packet):
         return 0
     if not is_report(packet) and memory_is_short(state, packet.data_length):
         return refuse(state, peer, packet, "QUEUE_ERROR", NO_ROOM)
     peer.blob = blob_new(min(packet.data_length, max(packet.data.length, <size_t>FIRST_BLOB)))
     if peer.blob == NULL:
-        refuse_report(state, peer, packet)
+        if is_report(packet):
+            refuse_report(state, peer, packet.args[0])
         return refuse(state, peer, packet, "MEMORY_ALLOCATION_FAILURE", NO_MEMORY)
     state.memory += peer.blob.capacity
     if keep_rest(state, peer, bytes, head) != FG_OK:
@@ -226,7 +233,8 @@ cdef bint grow_large(state_t* state, peer_t* peer) noexcept nogil:
         return False
     grown = blob_resize(peer.blob, peer.blob.capacity + more)
     if grown == NULL:
-        refuse_report(state, peer, &peer.head)
+        if is_report(&peer.head):
+            refuse_report(state, peer, peer.head.args[0])
         give_up_large(state, peer, "MEMORY_ALLOCATION_FAILURE", NO_MEMORY)
         return False
     peer.blob = grown
@@ -258,7 +266,9 @@ cdef void input_filled(state_t* state, peer_t* peer, size_t length) noexcept nog
     peer.head.blob = take_blob(state, peer)
     peer.head.data.bytes = blob.bytes
     peer.head.data.length = blob.length
+    state.speaker = peer
     dispatch(state, peer, &peer.head)
+    state.speaker = NULL
     blob_release(blob)
     drop_rest(peer)
 

@@ -38,7 +38,7 @@ cdef enum:                      # where a job is
 
 cdef enum:                      # why a peer's input waits
     HOLD_NOTHING = 0            # it does not
-    HOLD_FULL = 1               # until the peer has read more of its own answers
+    HOLD_FULL = 1               # until the peer has read more of the answers to its own requests
     HOLD_CLIENT = 2             # until a client, whom its next report is for, has; it is in that one's `held`
     HOLD_TURN = 3               # until the next turn: others come first; it is in state.resumed
 
@@ -54,7 +54,7 @@ ctypedef struct settings_t:     # chosen when the state is made, constant after 
     uint64_t max_memory         # bytes of jobs, workloads and waiting output; 0: no limit
     size_t max_packet_size      # header included
     size_t max_output           # unsent bytes of a peer above which others' reports to it wait
-    size_t pause_output         # unsent bytes of a peer at which its own requests wait
+    size_t pause_output         # unsent bytes of answers to a peer's own requests at which further ones wait
     int64_t output_timeout_ns   # how long a peer with more than max_output may take for a quarter of it
     const char* verbose         # the word that the text command "verbose" answers
 
@@ -122,6 +122,7 @@ ctypedef struct peer_t:
     link_t in_served            # state.served: has grabs that wait, and now there is a job
     buffer_t out
     size_t counted              # bytes of out that state.output counts
+    size_t own                  # bytes of answers to its own requests since out was last empty
     uint64_t taken              # bytes that have left out since the beginning
     uint64_t id                 # never used again
     void* owner                 # the connection, for the room that has sockets
@@ -130,6 +131,7 @@ ctypedef struct peer_t:
     uint8_t* client_id          # owned, or NULL
     size_t client_id_length
     bint closing                # no more input; closed when its output has left
+    bint deaf                   # nothing can be sent to it any more; what it has said before is still read
     bint exceptions             # wants WORK_EXCEPTION
     # input
     uint8_t* rest               # owned: the beginning of a packet whose end has not come, or NULL
@@ -192,6 +194,8 @@ ctypedef struct state_t:
     uint64_t memory             # bytes of all jobs, waits and workloads, those under way included
     uint64_t output             # bytes that wait to be sent; a blob counts as often as it is to be sent
     uint64_t effort             # work done so far, in pieces of about 100 ns; only for what may take long
+    uint64_t effort_before      # what it was when the turn began
+    peer_t* speaker             # whose request is being handled, or NULL
     table_t functions           # function_t.in_functions
     table_t jobs                # job_t.in_jobs
     table_t uniques             # job_t.in_uniques

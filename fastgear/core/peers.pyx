@@ -71,30 +71,30 @@ cdef inline void sent(state_t* state, peer_t* peer, int status) noexcept nogil:
         peer_doom(state, peer)
 
 
-cdef inline bint is_doomed(const peer_t* peer) noexcept nogil:
-    return link_is_linked(&peer.in_doomed)
+cdef inline bint hears_nothing(const peer_t* peer) noexcept nogil:
+    return peer.deaf or link_is_linked(&peer.in_doomed)
 
 
 cdef void send_empty(state_t* state, peer_t* peer, int type) noexcept nogil:
-    if not is_doomed(peer):
+    if not hears_nothing(peer):
         sent(state, peer, encode_empty(&peer.out, type))
 
 
 cdef void send_parts(state_t* state, peer_t* peer, int type, const slice_t* parts, int count) noexcept nogil:
-    if not is_doomed(peer):
+    if not hears_nothing(peer):
         sent(state, peer, encode_packet(&peer.out, False, type, parts, count))
 
 
 cdef void send_error(state_t* state, peer_t* peer, const char* code, const char* text) noexcept nogil:
     state.counters.refused += 1
-    if not is_doomed(peer):
+    if not hears_nothing(peer):
         sent(state, peer, encode_error(&peer.out, code, text))
 
 
 cdef void send_data(
     state_t* state, peer_t* peer, int type, slice_t* parts, int count, slice_t data, blob_t* blob
 ) noexcept nogil:
-    if is_doomed(peer):
+    if hears_nothing(peer):
         return
     if blob != NULL:
         sent(state, peer, encode_packet_blob(&peer.out, False, type, parts, count, blob, 0, blob.length))

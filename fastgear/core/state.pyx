@@ -3,10 +3,11 @@
 
 from libc.string cimport memcpy, memset, strlen
 
+from fastgear.base.buffer cimport buffer_length
 from fastgear.base.heap cimport heap_entry_t, heap_top
 from fastgear.base.list cimport list_first, list_init, list_is_empty
 from fastgear.core.assign cimport assign_parked, forget_waits, give_back_all, time_out_due
-from fastgear.core.flow cimport flow_cut_off, flow_init, peer_from_in_slow
+from fastgear.core.flow cimport flow_cut_off, flow_free_workers, flow_init, flow_sent, peer_from_in_slow
 from fastgear.core.functions cimport function_queued, functions_free, functions_init
 from fastgear.core.jobs cimport jobs_free, jobs_init
 from fastgear.core.model cimport MAX_PREFIX
@@ -50,6 +51,7 @@ cdef void state_free(state_t* state) noexcept nogil:
 cdef void state_set_time(state_t* state, int64_t now_ns, int64_t now_wall_ns) noexcept nogil:
     state.now_ns = now_ns
     state.now_wall_ns = now_wall_ns
+    state.effort_before = state.effort
 
 
 cdef void state_fire_due(state_t* state) noexcept nogil:
@@ -101,7 +103,15 @@ cdef void state_retire(state_t* state, peer_t* peer) noexcept nogil:
     worker_is_up(state, peer)
     abilities_reset(state, peer)
     forget_waits(state, peer)
+    flow_free_workers(state, peer)
     give_back_all(state, peer)
+
+
+cdef void peer_deafen(state_t* state, peer_t* peer) noexcept nogil:
+    peer.deaf = True
+    abilities_reset(state, peer)
+    peer.parked = 0
+    flow_sent(state, peer, buffer_length(&peer.out))
 
 
 cdef uint64_t state_work_left(const state_t* state) noexcept nogil:

@@ -7,10 +7,10 @@ from posix.uio cimport iovec
 from fastgear.base.alloc cimport fg_calloc, fg_free
 from fastgear.base.buffer cimport buffer_gather, buffer_length
 from fastgear.base.list cimport link_init
-from fastgear.core.flow cimport flow_sent
+from fastgear.core.flow cimport flow_review, flow_sent
 from fastgear.core.input cimport input_filled, input_receive, input_resume, input_wants
-from fastgear.core.model cimport HOLD_NOTHING, MAX_ADDRESS, peer_t
-from fastgear.core.state cimport state_connect
+from fastgear.core.model cimport HOLD_NOTHING, HOLD_TURN, MAX_ADDRESS, peer_t
+from fastgear.core.state cimport state_connect, state_disconnect
 from fastgear.server.model cimport SCRATCH, WATCH_CONNECTION
 from fastgear.server.sys cimport (
     AF_INET, AF_INET6, EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, IPPROTO_TCP,
@@ -46,7 +46,10 @@ cdef connection_t* connection_new(state_t* state, int epoll_fd, int fd) noexcept
     connection.peer.owner = connection
     connection.peer.fd = fd
     connection.is_tcp = name_peer(fd, connection.peer.address)
-    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event)
+    if epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0:
+        state_disconnect(state, connection.peer)
+        fg_free(connection)
+        return NULL
     return connection
 
 
@@ -66,7 +69,10 @@ cdef bint name_peer(int fd, char* to) noexcept nogil:
     return False
 
 
-cdef void connection_free(connection_t* connection) noexcept nogil:
+cdef void connection_free(int epoll_fd, connection_t* connection) noexcept nogil:
+    """Out of epoll first: a child that has just been forked may hold a copy of the socket, and epoll would go on with it."""
+    if connection.watched:
+        connection_unwatch(epoll_fd, connection)
     close(connection.watch.fd)
     fg_free(connection)
 
@@ -77,17 +83,20 @@ cdef bint connection_read(state_t* state, connection_t* connection, uint8_t* scr
     cdef uint8_t* to
     cdef size_t kept, wanted = input_wants(state, connection.peer, &to)
     cdef ssize_t got
+    cdef bint there
     if wanted > 0:
         got = recv(connection.watch.fd, to, wanted, 0)
+        there = goes_on(got)
         if got > 0:
             input_filled(state, connection.peer, got)
             acknowledge_soon(connection)
-        return goes_on(got)
+        return there
     kept = input_resume(connection.peer, scratch)
     got = recv(connection.watch.fd, scratch + kept, SCRATCH - kept, 0)
+    there = goes_on(got)
     input_receive(state, connection.peer, scratch, kept + (got if got > 0 else 0))
     acknowledge_soon(connection)
-    return goes_on(got)
+    return there
 
 
 cdef inline bint goes_on(ssize_t got) noexcept nogil:
@@ -114,7 +123,7 @@ cdef bint connection_write(state_t* state, connection_t* connection) noexcept no
     cdef ssize_t done
     cdef int count = buffer_gather(&connection.peer.out, pieces, MAX_PIECES)
     if count == 0:
-        flow_sent(state, connection.peer, 0)
+        flow_review(state, connection.peer)
         return True
     if count == 1:
         done = send(connection.watch.fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL)
@@ -129,29 +138,28 @@ cdef bint connection_write(state_t* state, connection_t* connection) noexcept no
     return True
 
 
-cdef inline uint32_t wanted_events(state_t* state, const connection_t* connection) noexcept nogil:
+cdef inline uint32_t wanted_events(const connection_t* connection) noexcept nogil:
     cdef const peer_t* peer = connection.peer
     cdef uint32_t events = 0
     if peer == NULL:
         return EPOLLIN  # lingering: what still comes is read and forgotten
     if buffer_length(&peer.out) > 0:
         events = EPOLLOUT
-    if not connection.eof and not peer.closing and peer.hold == HOLD_NOTHING and (
-        buffer_length(&peer.out) < state.settings.pause_output
-    ):
+    if not connection.eof and not peer.closing and (peer.hold == HOLD_NOTHING or peer.hold == HOLD_TURN):
         events |= EPOLLIN
     return events
 
 
-cdef void connection_watch(state_t* state, int epoll_fd, connection_t* connection) noexcept nogil:
+cdef bint connection_watch(int epoll_fd, connection_t* connection) noexcept nogil:
     cdef epoll_event event
-    event.events = wanted_events(state, connection)
+    cdef int operation = EPOLL_CTL_MOD if connection.watched else EPOLL_CTL_ADD
+    event.events = wanted_events(connection)
     if event.events == connection.interest and (connection.watched or event.events == 0):
-        return
+        return True
     event.data.ptr = connection
     connection.interest = event.events
-    epoll_ctl(epoll_fd, EPOLL_CTL_MOD if connection.watched else EPOLL_CTL_ADD, connection.watch.fd, &event)
-    connection.watched = True
+    connection.watched = epoll_ctl(epoll_fd, operation, connection.watch.fd, &event) == 0
+    return connection.watched
 
 
 cdef void connection_unwatch(int epoll_fd, connection_t* connection) noexcept nogil:

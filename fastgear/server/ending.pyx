@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t
 
 from fastgear.base.buffer cimport buffer_length
 from fastgear.base.list cimport link_is_linked, link_remove, link_t, list_first, list_is_empty, list_push_back
-from fastgear.core.flow cimport flow_sent
+from fastgear.core.flow cimport flow_review
 from fastgear.core.state cimport state_disconnect, state_retire
 from fastgear.server.connection cimport connection_free, connection_is_lost, connection_unacknowledged
 from fastgear.server.model cimport (
@@ -34,7 +34,7 @@ cdef void free_connection(loop_t* loop, connection_t* connection) noexcept nogil
         link_remove(&connection.in_unproven)
     link_remove(&connection.in_connections)
     loop.connection_count -= 1
-    connection_free(connection)
+    connection_free(loop.epoll_fd, connection)
 
 
 cdef void free_dead(loop_t* loop) noexcept nogil:
@@ -67,7 +67,7 @@ cdef void end_heard(loop_t* loop, connection_t* connection) noexcept nogil:
         mark_dead(loop, connection)
     elif not connection.peer.closing:
         state_retire(&loop.state, connection.peer)
-        flow_sent(&loop.state, connection.peer, 0)  # from here on it has to read
+        flow_review(&loop.state, connection.peer)  # from here on it has to read
 
 
 cdef void say_goodbye(loop_t* loop, connection_t* connection) noexcept nogil:

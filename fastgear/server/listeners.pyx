@@ -5,7 +5,7 @@ from posix.uio cimport iovec
 
 from fastgear.base.alloc cimport fg_calloc, fg_free
 from fastgear.base.buffer cimport buffer_free, buffer_gather, buffer_init, buffer_t
-from fastgear.base.list cimport list_is_empty, list_pop_front, list_push_back
+from fastgear.base.list cimport link_t, list_is_empty, list_pop_front, list_push_back
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.protocol.encoder cimport encode_error
 from fastgear.server.connection cimport connection_new
@@ -17,6 +17,7 @@ from fastgear.server.sys cimport (
 
 cdef enum:
     MAX_ACCEPTS = 64            # of one listener in one turn
+    REST_NS = 100000000
 
 
 cdef int watch(loop_t* loop, watch_t* watched) noexcept nogil:
@@ -87,11 +88,34 @@ cdef void turn_away(loop_t* loop, int fd, const char* reason) noexcept nogil:
 
 
 cdef void turn_one_away(loop_t* loop, listener_t* listener) noexcept nogil:
-    """Out of descriptors: use the spare one to tell whoever is first in the queue, instead of spinning on it."""
+    """Out of descriptors: use the spare one to tell whoever is first in the queue, instead of spinning on it.
+
+    Where another thread has taken that one as well, nobody can be told, and the listeners rest for a while.
+    """
     cdef int fd
     if loop.spare_fd >= 0:
         close(loop.spare_fd)
     fd = accept4(listener.watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd >= 0:
         turn_away(loop, fd, "The server is out of file descriptors")
+    elif errno == EMFILE or errno == ENFILE:
+        rest(loop)
     loop.spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC)
+
+
+cdef void rest(loop_t* loop) noexcept nogil:
+    cdef link_t* link = loop.listeners.next
+    while link != &loop.listeners:
+        epoll_ctl(loop.epoll_fd, EPOLL_CTL_DEL, listener_from_in_listeners(link).watch.fd, NULL)
+        link = link.next
+    loop.listen_again_ns = loop.state.now_ns + REST_NS
+
+
+cdef void listen_again(loop_t* loop) noexcept nogil:
+    cdef link_t* link = loop.listeners.next
+    if loop.listen_again_ns == 0 or loop.state.now_ns < loop.listen_again_ns:
+        return
+    loop.listen_again_ns = 0
+    while link != &loop.listeners:
+        watch(loop, &listener_from_in_listeners(link).watch)
+        link = link.next

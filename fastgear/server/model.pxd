@@ -63,6 +63,7 @@ ctypedef struct loop_t:
     int epoll_fd
     int spare_fd                # given up for a moment when descriptors run out, so that somebody can be told
     link_t listeners            # listener_t.in_listeners
+    int64_t listen_again_ns     # when they are watched again; 0: they are
     link_t connections          # connection_t.in_connections
     link_t locals               # local_t.in_locals
     pthread_mutex_t lock        # of all of this and the state: held by who turns the loop, but while it waits

@@ -4,6 +4,7 @@
 from fastgear.base.buffer cimport buffer_length
 from fastgear.base.list cimport link_is_linked, link_t, list_is_empty, list_pop_front, list_push_back
 from fastgear.core.model cimport peer_t
+from fastgear.core.state cimport peer_deafen
 from fastgear.server.connection cimport connection_watch, connection_write
 from fastgear.server.ending cimport close_local, end_heard, mark_dead, prove_later, say_goodbye
 from fastgear.server.model cimport WATCH_LOCAL, connection_t, local_t, watch_t
@@ -52,12 +53,12 @@ cdef void send_one(loop_t* loop, connection_t* connection) noexcept nogil:
     if connection.dead:
         return
     if not connection_write(&loop.state, connection):
-        mark_dead(loop, connection)
-        return
+        peer_deafen(&loop.state, connection.peer)  # what it has said before is still to be read
     if loop.prove_every_ns > 0 and connection.is_tcp and not link_is_linked(&connection.in_unproven):
         prove_later(loop, connection)
     if connection.eof:
         end_heard(loop, connection)
     elif connection.peer.closing and buffer_length(&connection.peer.out) == 0:
         say_goodbye(loop, connection)
-    connection_watch(&loop.state, loop.epoll_fd, connection)
+    if not connection_watch(loop.epoll_fd, connection):
+        mark_dead(loop, connection)

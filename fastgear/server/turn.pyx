@@ -12,7 +12,7 @@ from fastgear.base.buffer cimport buffer_length
 from fastgear.base.list cimport link_t, list_first, list_is_empty
 from fastgear.base.status cimport FG_OK
 from fastgear.core.admin cimport answer_line
-from fastgear.core.flow cimport flow_resume
+from fastgear.core.flow cimport flow_is_spent, flow_resume
 from fastgear.core.input cimport input_continue
 from fastgear.core.model cimport HOLD_NOTHING, peer_t
 from fastgear.core.state cimport state_fire_due, state_next_due, state_set_time, state_settle, state_work_left
@@ -24,7 +24,7 @@ from fastgear.server.ending cimport close_connections, close_locals, end_lingeri
 from fastgear.server.inbox cimport (
     REQUEST_COMMAND, REQUEST_PAUSE, inbox_done, inbox_stand_still, inbox_take, request_t,
 )
-from fastgear.server.listeners cimport accept_some, close_listeners
+from fastgear.server.listeners cimport accept_some, close_listeners, listen_again
 from fastgear.server.model cimport (
     WATCH_CONNECTION, WATCH_LISTENER, connection_from_in_connections, connection_from_in_unproven, connection_t,
     NEVER, listener_t, local_from_in_locals, watch_t,
@@ -40,6 +40,7 @@ cdef enum:
     FAREWELL_NS = 2000000000    # how long answers under way may take after the drain's end, or none of them get on before it
     STUCK_NS = 300000000        # how long none of them may get on after it
     IDLE_MS = 200               # this long without work, and freed memory is given back
+    LONGEST_MS = 86400000
     EPOCH_MS = 1000             # longest sleep while epoch jobs wait: the wall clock may be set meanwhile
     ASIDE_NS = 1000000          # how long the loop's thread lets another one go first
     GIVE_BACK = 8 << 20         # bytes that must have become free before memory is given back
@@ -101,6 +102,7 @@ cdef int turn(loop_t* loop, int most_ms) noexcept nogil:
     if count == 0:
         give_memory_back(loop)
     go_on_with_held(loop)
+    listen_again(loop)
     for i in range(count):
         handle_event(loop, <watch_t*>events[i].data.ptr, events[i].events)
     if loop.asked:
@@ -136,12 +138,14 @@ cdef int sleep_ms(loop_t* loop) noexcept nogil:
         limit_ms = EPOCH_MS
     if loop.memory_peak > loop.state.memory + loop.state.output + GIVE_BACK or not list_is_empty(&loop.lingering):
         limit_ms = IDLE_MS
+    if loop.listen_again_ns > 0:
+        limit_ms = IDLE_MS
     if loop.stopping:
         limit_ms = 10
     due_ns = sooner(due_ns, loop)
     if due_ns >= 0 and (limit_ms < 0 or due_ns < limit_ms * NS_PER_MS):
         limit_ms = (due_ns + NS_PER_MS - 1) // NS_PER_MS
-    return <int>limit_ms
+    return <int>min(limit_ms, <int64_t>LONGEST_MS)
 
 
 cdef inline int64_t sooner(int64_t due_ns, loop_t* loop) noexcept nogil:
@@ -210,17 +214,12 @@ cdef void read_or_leave(loop_t* loop, connection_t* connection, uint64_t events)
 
 
 cdef void go_on_with_held(loop_t* loop) noexcept nogil:
-    """Those that were held when the turn began; who has to stop once more is for the next turn."""
-    cdef link_t* last = loop.state.resumed.prev
-    cdef bint is_last
+    """Those that were held, first come first served, until the turn has had its share."""
     cdef peer_t* peer
-    while not list_is_empty(&loop.state.resumed):
-        is_last = list_first(&loop.state.resumed) == last
+    while not list_is_empty(&loop.state.resumed) and not flow_is_spent(&loop.state):
         peer = flow_resume(&loop.state)
         input_continue(&loop.state, peer)
         note_output(loop, peer)
-        if is_last:
-            break
     note_peak(loop)
 
 

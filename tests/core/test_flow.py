@@ -212,3 +212,158 @@ def test_costly_requests_of_one_come_in_turns_with_those_of_others(make_core: Ca
     core.receive(costly.id, request("GET_STATUS_UNIQUE", b"u") * 1000)
     assert core.is_held(costly.id)
     assert core.sent(costly.id).count(b"\0RES\0\0\0\x2a") == 1000
+
+
+# -- found by attack
+
+
+def test_a_client_may_write_all_its_requests_before_it_reads_the_first_result(small: Any) -> None:
+    """Results are not answers to its own requests: they must not stop it, or both would wait for ever."""
+    client, worker = Talk(small), Talk(small)
+    handles = hand_out(client, worker, 2)
+    for handle in handles:
+        worker.send("WORK_COMPLETE", handle, b"y" * 400 * KIB)
+    assert small.output(client.id) > 256 * KIB
+    for _ in range(100):
+        client.send("SUBMIT_JOB", b"f", b"", b"z" * 100 * KIB)
+    assert not small.is_held(client.id)
+    assert len(client.heard()) == 102
+
+
+def test_a_worker_may_send_a_large_result_before_it_reads_the_jobs_it_has_asked_for(small: Any) -> None:
+    client, worker = Talk(small), Talk(small)
+    (handle,) = hand_out(client, worker, 1)
+    for _ in range(4):
+        client.say("SUBMIT_JOB", b"f", b"", b"x" * 300 * KIB)
+    for _ in range(4):
+        worker.send("GRAB_JOB")
+    assert small.is_held(worker.id) or small.output(worker.id) > 256 * KIB
+    worker.send("WORK_COMPLETE", handle, b"y" * 2 * MIB)
+    worker.heard()
+    assert client.heard()[-1][0] == "WORK_COMPLETE"
+
+
+def test_reading_a_little_below_the_limit_does_not_start_the_time_again(small: Any) -> None:
+    client, worker = Talk(small), Talk(small)
+    (handle,) = hand_out(client, worker, 1)
+    update = request("WORK_STATUS", handle, b"1", b"2")
+    small.receive(worker.id, update * (4 * MIB // len(update)))
+    while small.turn():
+        pass
+    assert small.output(client.id) > MIB
+    for _ in range(10):
+        small.advance(1.01)
+        small.take(client.id, 60)
+        small.turn()
+    assert small.is_doomed(client.id)
+
+
+@pytest.mark.parametrize("timeout_fails", [True, False])
+def test_no_ability_timeout_ends_a_job_whose_report_the_server_itself_holds_back(
+    make_core: Callable[..., Any], timeout_fails: bool
+) -> None:
+    core = make_core(max_output=MIB, timeout_fails=timeout_fails)
+    client, other, worker = Talk(core), Talk(core), Talk(core)
+    handles = hand_out(client, worker, 6)
+    worker.send("CAN_DO_TIMEOUT", b"f", b"5000")
+    ((_, (handle,)),) = other.say("SUBMIT_JOB", b"f", b"", b"x")
+    assert worker.say("GRAB_JOB")[0][0] == "JOB_ASSIGN"
+    for each in handles:
+        worker.send("WORK_COMPLETE", each, b"y" * 300 * KIB)
+    worker.send("WORK_COMPLETE", handle, b"in time")
+    for _ in range(60):
+        core.advance(0.1)
+        core.take(client.id, 40 * KIB)
+        core.turn()
+    assert other.heard() == [("WORK_COMPLETE", (handle, b"in time"))]
+
+
+def test_a_large_report_about_no_job_of_the_worker_takes_no_memory(make_core: Callable[..., Any]) -> None:
+    core = make_core(max_memory=MIB)
+    stranger = Talk(core)
+    core.receive(stranger.id, request("WORK_COMPLETE", b"H:no:1", b"x" * 8 * MIB)[:-1])
+    assert core.memory == 0
+    ((_, (code, _)),) = stranger.heard()
+    assert code == b"JOB_NOT_FOUND"
+    core.receive(stranger.id, b"x" + request("ECHO_REQ", b"in step"))
+    assert stranger.heard() == [("ECHO_RES", (b"in step",))]
+
+
+def test_half_a_packet_costs_about_what_came_of_it(make_core: Callable[..., Any]) -> None:
+    core = make_core(max_memory=8 * MIB)
+    for _ in range(60):
+        talk = Talk(core)
+        core.receive(talk.id, request("SUBMIT_JOB_BG", b"f", b"", b"x" * 2 * MIB)[: 17 * KIB])
+    assert core.memory <= 60 * 64 * KIB
+
+
+def test_an_exception_for_one_who_waits_a_thousand_times_is_kept_once(make_core: Callable[..., Any]) -> None:
+    core = make_core()
+    client, worker = Talk(core), Talk(core)
+    client.say("OPTION_REQ", b"exceptions")
+    for _ in range(1000):
+        client.say("SUBMIT_JOB", b"f", b"same", b"")
+    worker.send("CAN_DO", b"f")
+    ((_, (handle, *_)),) = worker.say("GRAB_JOB")
+    worker.send("WORK_EXCEPTION", handle, b"d" * 16_000)
+    assert set(client.heard()) == {("WORK_EXCEPTION", (handle, b"d" * 16_000))}
+
+
+@pytest.mark.parametrize("ends_by", ["cancel", "retire", "leave"])
+def test_a_held_worker_goes_on_when_what_it_waits_for_is_over(small: Any, ends_by: str) -> None:
+    client, worker = Talk(small), Talk(small)
+    handles = hand_out(client, worker, 5)
+    for handle in handles:
+        worker.send("WORK_COMPLETE", handle, b"y" * 300 * KIB)
+    assert small.is_held(worker.id)
+    if ends_by == "cancel":
+        for handle in handles:
+            Talk(small).text(b"cancel job " + handle + b"\n")
+    elif ends_by == "retire":
+        small.retire(client.id)
+    else:
+        client.leave()
+    while small.turn():
+        pass
+    assert not small.is_held(worker.id)
+
+
+def test_a_status_that_is_too_large_ends_its_job_whole_and_in_pieces(make_core: Callable[..., Any]) -> None:
+    for cut in (None, 14, 40_000):
+        core = make_core(max_packet_size=100 * KIB)
+        client, worker = Talk(core), Talk(core)
+        (handle,) = hand_out(client, worker, 1)
+        data = request("WORK_STATUS", handle, b"1" * 200 * KIB, b"2")
+        for piece in (data[:cut], data[cut:]) if cut else (data,):
+            core.receive(worker.id, piece)
+        assert client.heard() == [("WORK_FAIL", (handle,))]
+
+
+def test_what_a_deaf_peer_has_said_still_counts_and_it_gets_nothing_more(core: Any, talk: Any) -> None:
+    client, worker = talk(), talk()
+    (handle,) = hand_out(client, worker, 1)
+    client.say("SUBMIT_JOB", b"f", b"", b"next")
+    core.deafen(worker.id)
+    worker.send("WORK_COMPLETE", handle, b"said before")
+    worker.send("GRAB_JOB")
+    assert core.output(worker.id) == 0
+    assert client.heard() == [("WORK_COMPLETE", (handle, b"said before"))]
+    worker.leave()
+    assert core.counters["assigned"] == 1
+
+
+def test_a_hundred_peers_with_costly_requests_share_a_turn(make_core: Callable[..., Any]) -> None:
+    core = make_core()
+    many = Talk(core)
+    for i in range(5000):
+        many.send("CAN_DO", b"function%d" % i)
+    before = core.effort
+    peers = [Talk(core) for _ in range(100)]
+    for peer in peers:
+        core.receive_in_this_turn(peer.id, request("GET_STATUS_UNIQUE", b"u") * 200)
+    assert core.effort - before < 40_000
+    turns = 0
+    while core.turn():
+        turns += 1
+    assert turns > 100
+    assert all(core.sent(peer.id).count(b"\0RES\0\0\0\x2a") == 200 for peer in peers)

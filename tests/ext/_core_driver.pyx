@@ -9,13 +9,13 @@ from posix.uio cimport iovec
 
 from fastgear.base.buffer cimport buffer_gather, buffer_length
 from fastgear.base.list cimport link_is_linked, link_t, list_is_empty, list_pop_front
-from fastgear.core.flow cimport flow_resume, flow_sent
+from fastgear.core.flow cimport flow_resume, flow_review, flow_sent
 from fastgear.core.input cimport input_continue, input_filled, input_receive, input_resume, input_wants
 from fastgear.core.model cimport HOLD_NOTHING, function_t, peer_t, settings_t, state_t
 from fastgear.core.functions cimport function_wants_workers
 from fastgear.core.state cimport (
     state_connect, state_disconnect, state_fire_due, state_free, state_init, state_next_due, state_set_time,
-    state_settle,
+    peer_deafen, state_retire, state_settle,
 )
 from fastgear.core.workers cimport ability_from_in_sleep
 
@@ -88,8 +88,21 @@ cdef class Core:
         state_settle(&self.state)
         del self.peers[id], self.waiting[id]
 
+    def retire(self, id):
+        """It says nothing more, and may still read."""
+        state_retire(&self.state, self.peer(id))
+        flow_review(&self.state, self.peer(id))
+        state_settle(&self.state)
+
+    def deafen(self, id):
+        peer_deafen(&self.state, self.peer(id))
+
     def receive(self, id, bytes data):
-        """Hand over bytes as the loop does; those that have to wait are handed over once they may."""
+        """Hand over bytes as the loop does, in a turn of their own; those that have to wait go in once they may."""
+        self.tell_time()
+        self.receive_in_this_turn(id, data)
+
+    def receive_in_this_turn(self, id, bytes data):
         self.waiting[id] += data
         self.feed(id)
         state_settle(&self.state)
@@ -119,14 +132,17 @@ cdef class Core:
         return length
 
     def turn(self):
-        """Go on with those who had to wait, once each, and say whether there were any."""
+        """A new turn: go on with those who had to wait, once each, and say whether there were any."""
         cdef size_t count = 0
         cdef link_t* link = self.state.resumed.next
         cdef peer_t* peer
         while link != &self.state.resumed:
             count += 1
             link = link.next
+        self.tell_time()
         for _ in range(count):
+            if list_is_empty(&self.state.resumed):
+                break
             peer = flow_resume(&self.state)
             input_continue(&self.state, peer)
             self.feed(peer.id)
@@ -186,6 +202,10 @@ cdef class Core:
     @property
     def memory(self):
         return self.state.memory
+
+    @property
+    def effort(self):
+        return self.state.effort
 
     @property
     def waiting_output(self):

@@ -301,6 +301,21 @@ def test_a_second_signal_ends_a_drain(folder: Path, start: Start) -> None:
 
 
 @only_fastgear
+def test_both_signals_at_once_end_it_as_well(folder: Path, start: Start) -> None:
+    """The second one waits when the first one is taken."""
+    process = start("serve", "-p", "0", "--pid-file", "pid")
+    (address,) = served_on(process)
+    with Client(address) as client:
+        client.submit_background("nobody")
+        process.send_signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGUSR1)
+        process.send_signal(signal.SIGTERM)
+        code, _, errors = finish(process, signal.SIGCONT)
+    assert code == 0 and errors.endswith("fastgear: stopped\n")
+    assert not (folder / "pid").exists()
+
+
+@only_fastgear
 def test_serve_on_a_port_that_is_taken_says_so(server: RunningServer, folder: Path) -> None:
     code, _, errors = run("serve", "--listen", server.address, folder=folder)
     assert code == 1 and f"cannot listen on {server.address}" in errors
