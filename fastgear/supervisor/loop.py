@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: MIT
+"""The supervising loop. It runs in a process that has one thread, so that it may fork at any time.
+
+It sleeps until a signal, a command, a worker's report or a limit that is due; with no limits set it sleeps for as long as
+nothing happens. A turn: kill what is over its time, start and retire workers, wait, read what has come, reap.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastgear.config import SupervisorConfig
+from fastgear.cpus import usable_cpus
+from fastgear.supervisor.board import NEVER, SLOTS, Board
+from fastgear.supervisor.channel import Channel
+from fastgear.supervisor.child import FAILED, HANDLED, LIMIT, READY
+from fastgear.supervisor.crew import Crew
+from fastgear.supervisor.events import Died, Event, Ready, Reason, Started, StartFailed
+from fastgear.supervisor.memory import OomCount, resident_bytes
+from fastgear.supervisor.policy import FOREVER, Child, Pauses, surge
+from fastgear.supervisor.signals import SignalPipe
+
+__all__ = ["Supervisor"]
+
+log = logging.getLogger(__name__)
+
+_QUIET_S = 0.05
+_RSS_S = 1.0  # between two looks at memory
+_COMMANDS = frozenset({"resize", "reload", "drain", "stop", "kill"})
+
+
+class Supervisor:
+    """Keeps `config.workers` processes alive, each of which calls ``main(context, *args)``.
+
+    `run` works until it is told to end: SIGTERM or SIGINT lets workers finish what they have in hand, a second one ends at
+    once; SIGHUP replaces all workers, and SIGTTIN and SIGTTOU want one more or one less. With `commands`, the other end of the
+    channel may ask for the same, and its closing, or the end of the process that `caller` (a pidfd) stands for, ends at once.
+    `report` is called with each event, in the loop.
+    """
+
+    def __init__(
+        self,
+        main: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        config: SupervisorConfig | None = None,
+        *,
+        report: Callable[[Event], None] | None = None,
+        board: Board | None = None,
+        commands: Channel | None = None,
+        caller: int = -1,
+    ) -> None:
+        self.config = config or SupervisorConfig()
+        self.board = board or Board()
+        self.failure: StartFailed | None = None  # what ended it, if that was a worker that cannot start
+        self._report, self._commands, self._caller = report, commands, caller
+        self.wanted = self.config.workers or usable_cpus()  # how many workers there are to be
+        self._crew = Crew(main, args, self.config, board=self.board, in_child=self._close)
+        self._pauses = Pauses(self.config.backoff_s)
+        self._ending = False
+        self._exit_code = 0
+        self._rss_at = 0.0
+        self._oom: OomCount | None = None
+
+    def run(self) -> int:
+        """Until the end; returns an exit code.
+
+        0 after workers have left as they should, 1 when some had to be killed or could not start, 128 and a signal's number
+        when it was to be at once.
+        """
+        self._signals = SignalPipe(HANDLED)
+        self._crew.open()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        gc.freeze()  # what is here now is shared with the workers, and their collectors had better not touch it
+        try:
+            while self._turn():
+                pass
+        finally:
+            self._crew.kill_all(Reason.STOPPED)
+            while self._crew:
+                self._wait(None)
+                self._reap()
+            self._signals.restore()
+            self._crew.close()
+        return self._exit_code
+
+    def _close(self) -> None:
+        """In a worker: what is the supervisor's alone."""
+        self._signals.close()
+        if self._commands is not None:
+            self._commands.close()
+        if self._caller >= 0:
+            os.close(self._caller)
+
+    def _turn(self) -> bool:
+        now = time.monotonic()
+        self._enforce(now)
+        if not self._ending:
+            self._keep(now)
+        elif not self._crew:
+            return False
+        self._wait(self._wake_at())
+        self._take_signals()
+        self._take_commands()
+        self._reap()
+        return True
+
+    # -- waiting
+
+    def _wait(self, until: float | None) -> None:
+        if self._oom is None:
+            until = min(until or FOREVER, time.monotonic() + _QUIET_S)
+        poll = select.poll()
+        poll.register(self._signals, select.POLLIN)
+        poll.register(self._crew, select.POLLIN)
+        if self._commands is not None:
+            self._commands.flush()
+            poll.register(self._commands, select.POLLIN | (select.POLLOUT if self._commands.waiting else 0))
+        if self._caller >= 0:
+            poll.register(self._caller, select.POLLIN)
+        timeout = None if until is None else max(0.0, until - time.monotonic()) * 1000
+        ready = poll.poll(timeout)
+        if not ready and self._oom is None:
+            self._oom = OomCount()  # in a quiet moment: reading it takes as long as a fork
+        if any(fd == self._caller for fd, _ in ready):
+            self._lose_caller()
+
+    def _wake_at(self) -> float | None:
+        """The time of the first thing to be done without being asked. Workers are told, so that they ask for an earlier one.
+
+        The board says "never" while deadlines are read: a worker that sets one meanwhile either is seen, or asks.
+        """
+        self.board.looks_at_ns = NEVER
+        now_ns = time.monotonic_ns()
+        times = [self._pauses.until] if self._pauses.until > now_ns / 1e9 and not self._ending else []
+        for child in self._crew:
+            if not child.killed:
+                times.append(child.kill_at)
+                if child.record.deadline_ns > now_ns:
+                    times.append(child.record.deadline_ns / 1e9)
+            if child.serving and child.due is None:
+                times.append(child.max_age_at)
+        if self.config.max_rss and not self._ending:
+            times.append(self._rss_at)
+        first = min(times, default=FOREVER)
+        if first == FOREVER:
+            return None
+        self.board.looks_at_ns = int(first * 1e9)
+        return first
+
+    # -- what comes in
+
+    def _take_signals(self) -> None:
+        for number in self._signals.take():
+            if number in (signal.SIGTERM, signal.SIGINT):
+                if self._ending:
+                    self.stop(128 + number)
+                else:
+                    self.drain()
+            elif number == signal.SIGHUP:
+                self.reload()
+            elif number == signal.SIGTTIN:
+                self.resize(self.wanted + 1)
+            elif number == signal.SIGTTOU:
+                self.resize(max(1, self.wanted - 1))
+
+    def _take_commands(self) -> None:
+        if self._commands is None:
+            return
+        for name, *args in self._commands.receive():
+            assert name in _COMMANDS
+            getattr(self, name)(*args)
+        if self._commands.closed:
+            self._lose_caller()
+
+    def _lose_caller(self) -> None:
+        self._caller, self._commands, self._report = -1, None, None
+        self.stop(1)
+
+    def _take_report(self, child: Child, kind: bytes, text: str) -> None:
+        if kind == READY:
+            child.ready = True
+            child.record.set_ready()
+            self._tell(Ready(child.record.slot, child.pid, child.generation))
+        elif kind == LIMIT:
+            child.due = child.due or Reason.MAX_JOBS
+        elif kind == FAILED:
+            error_class, _, sentence = text.partition("\n")
+            child.failure = (error_class, sentence)
+
+    # -- what may be asked for
+
+    def resize(self, workers: int) -> None:
+        """Want so many workers from now on. Those that are too many finish what they have in hand."""
+        self.wanted = max(0, min(workers, SLOTS // 2))
+
+    def reload(self) -> None:
+        """Replace all workers, each after its successor is ready. When the new ones cannot start, the old ones stay."""
+        self._pauses.forget()
+        for child in self._crew:
+            child.due = Reason.RELOADED
+
+    def drain(self) -> None:
+        """Let workers finish what they have in hand, and end when they have left."""
+        if not self._ending:
+            self._ending = True
+            for child in self._crew:
+                self._crew.retire(child, Reason.STOPPED)
+
+    def stop(self, exit_code: int = 0) -> None:
+        """Kill the workers, and end."""
+        self._ending = True
+        self._exit_code = self._exit_code or exit_code
+        self._crew.kill_all(Reason.STOPPED)
+
+    def kill(self, pid: int, detail: str = "") -> None:
+        """Kill one worker; another one takes its place. Nothing happens when it is gone already."""
+        child = self._crew.get(pid)
+        if child is not None and not child.killed:
+            child.detail = detail
+            self._crew.kill(child, Reason.KILLED)
+
+    # -- starting and retiring
+
+    def _keep(self, now: float) -> None:
+        """Start what is missing, a few more than wanted while some are to be replaced, and let go what is too many."""
+        serving = [child for child in self._crew if child.serving]
+        due = [child for child in serving if child.due is not None]
+        fresh = [child for child in serving if child.due is None]
+        most = self.wanted + (surge(self.wanted) if due else 0)
+        if now >= self._pauses.until:
+            for _ in range(min(self.wanted - len(fresh), most - len(serving))):
+                self._start(now)
+        capacity = len(due) + sum(child.ready for child in fresh)
+        for child in sorted(due, key=lambda child: (child.ready, child.started)):
+            if not child.ready or capacity > self.wanted:
+                self._crew.retire(child, child.due or Reason.RELOADED)
+                capacity -= 1
+        if len(fresh) > self.wanted:
+            fresh.sort(key=lambda child: (child.ready, not child.idle, -child.started))
+            for child in fresh[: len(fresh) - self.wanted]:
+                self._crew.retire(child, Reason.RESIZED)
+
+    def _start(self, now: float) -> None:
+        try:
+            child = self._crew.start(now)
+        except OSError as error:
+            log.warning("cannot fork a worker: %s", error.strerror)
+            self._pauses.fork_failed(now)
+            return
+        self._tell(Started(child.record.slot, child.pid, child.generation))
+
+    # -- limits
+
+    def _enforce(self, now: float) -> None:
+        now_ns = time.monotonic_ns()
+        for child in self._crew:
+            deadline_ns = child.record.deadline_ns
+            if 0 < deadline_ns <= now_ns:
+                self._end_overdue(child, deadline_ns / 1e9)
+            if now >= child.kill_at and not child.killed:
+                self._exit_code = self._exit_code or int(self._ending)
+                self._crew.kill(child, Reason.STOPPED)
+            if now >= child.max_age_at:
+                child.due = child.due or Reason.MAX_AGE
+        if self.config.max_rss and now >= self._rss_at:
+            self._rss_at = now + _RSS_S
+            for child in self._crew:
+                if child.due is None and child.serving and resident_bytes(child.pid) >= child.max_rss:
+                    child.due = Reason.MAX_RSS
+
+    def _end_overdue(self, child: Child, deadline: float) -> None:
+        if child.serving:
+            self._crew.retire(child, Reason.TIME_LIMIT)
+        child.kill_at = min(child.kill_at, deadline + self.config.grace_s)
+
+    # -- reaping
+
+    def _reap(self) -> None:
+        """Those that died, and, for process 1, whoever was left to it. Their last words are read before they are judged."""
+        dead = list(self._crew.dead())
+        for child, kind, text in self._crew.reports():
+            self._take_report(child, kind, text)
+        for child, exit_code in dead:
+            self._bury(child, exit_code)
+
+    def _bury(self, child: Child, exit_code: int) -> None:
+        record, now = child.record, time.monotonic()
+        reason = self._reason(child, exit_code)
+        about = (record.slot, child.pid, child.generation)
+        died = Died(*about, exit_code, reason, child.detail, record.busy, record.task, record.function, record.jobs)
+        self._crew.remove(child)
+        if child.serving:
+            self._pauses.died(now, now - child.started, died.jobs, died.busy)
+        if reason is Reason.CANNOT_START:
+            kind, text = child.failure or ("SystemExit", f"it left with exit code {exit_code} before it was ready")
+            self._give_up(StartFailed(*about, kind, text))
+        self._tell(died)
+
+    def _reason(self, child: Child, exit_code: int) -> Reason:
+        if exit_code == -signal.SIGKILL and not child.killed and self._oom is not None and self._oom.rose():
+            return Reason.OUT_OF_MEMORY
+        if child.leaving is not None and (exit_code >= 0 or -exit_code in (signal.SIGTERM, signal.SIGKILL)):
+            return child.leaving
+        if exit_code >= 0 and not child.ready:
+            return Reason.CANNOT_START
+        return Reason.LEFT if exit_code == 0 else Reason.CRASHED
+
+    def _give_up(self, failed: StartFailed) -> None:
+        """The whole, when nobody else is ready; otherwise a reload, if that is what was tried."""
+        self._tell(failed)
+        if not any(child.ready and child.serving for child in self._crew):
+            self.failure = failed
+            self.stop(1)
+        for child in self._crew:
+            if child.due is Reason.RELOADED:
+                child.due = None
+
+    def _tell(self, event: Event) -> None:
+        if self._report is not None:
+            try:
+                self._report(event)
+            except Exception:
+                log.exception("a supervisor's report failed")
