@@ -153,6 +153,10 @@ class Record:
         self._numbers[self._at + _READY] = 1
 
     @property
+    def generation(self) -> int:
+        return self._numbers[self._at + _GENERATION]
+
+    @property
     def jobs(self) -> int:
         return self._numbers[self._at + _JOBS]
 

@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from fastgear.errors import FastgearError
@@ -21,7 +21,6 @@ from fastgear.supervisor.channel import MAX_TEXT
 
 __all__ = [
     "FAILED",
-    "HANDLED",
     "LIMIT",
     "LOOK",
     "READY",
@@ -29,16 +28,11 @@ __all__ = [
     "Context",
     "die_with_parent",
     "flush_streams",
-    "reset_signals",
     "run_worker",
-    "signals_blocked",
 ]
 
 REPORT = struct.Struct("=cq")  # what a worker says, and its pid; the rest of the packet is text
 READY, FAILED, LIMIT, LOOK = b"r", b"f", b"l", b"t"
-
-# What the supervising loop handles, and a worker does not.
-HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
 
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl  # at import, so that no fork waits for it
@@ -52,9 +46,9 @@ class Context:
     does not reach it, since it leads a process group of its own.
     """
 
-    def __init__(self, record: Record, board: Board, generation: int, max_jobs: int, limit_ns: int, fd: int) -> None:
+    def __init__(self, record: Record, board: Board, max_jobs: int, limit_ns: int, fd: int) -> None:
         self.slot = record.slot
-        self.generation = generation
+        self.generation = record.generation
         self.record = record
         self._board = board
         self._max_jobs = max_jobs
@@ -161,29 +155,3 @@ def die_with_parent(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def reset_signals(numbers: Iterable[int]) -> None:
-    """The handlers of these signals are Python's own again; what is ignored stays ignored."""
-    signal.set_wakeup_fd(-1)
-    for number in numbers:
-        if callable(signal.getsignal(number)):
-            signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-# Those that somebody may handle. A short list: sets of all signals take longer to make than a fork.
-_USUAL = frozenset(
-    getattr(signal, f"SIG{name}")
-    for name in ("TERM", "INT", "HUP", "QUIT", "CHLD", "TTIN", "TTOU", "TSTP", "CONT", "ALRM", "USR1", "USR2", "WINCH")
-)
-
-
-@contextlib.contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Around a fork: a child must not write its parent's signals into the pipe that both still share."""
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _USUAL)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)

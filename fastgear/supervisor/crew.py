@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import itertools
 import os
 import signal
 import socket
@@ -15,18 +15,10 @@ from typing import Any, NoReturn
 from fastgear.config import SupervisorConfig
 from fastgear.supervisor.board import SLOTS, Board, Record
 from fastgear.supervisor.channel import MAX_TEXT
-from fastgear.supervisor.child import (
-    HANDLED,
-    REPORT,
-    Context,
-    die_with_parent,
-    flush_streams,
-    reset_signals,
-    run_worker,
-    signals_blocked,
-)
+from fastgear.supervisor.child import REPORT, Context, die_with_parent, flush_streams, run_worker
 from fastgear.supervisor.events import Reason
 from fastgear.supervisor.policy import FOREVER, Child, lowered, lowered_jobs
+from fastgear.supervisor.signals import HANDLED, handled_signals, reset_signals, signals_blocked
 
 __all__ = ["Crew"]
 
@@ -48,12 +40,13 @@ class Crew:
         self._children: dict[int, Child] = {}
         self._generation = 0
         self._pid = 0
+        self._reset = {*handled_signals(), *HANDLED}
+        self._reports, self._reporting = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._reports.setblocking(False)
 
     def open(self) -> None:
         """In the process that is going to fork them."""
         self._pid = os.getpid()
-        self._reports, self._reporting = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._reports.setblocking(False)
 
     def close(self) -> None:
         self._reports.close()
@@ -73,42 +66,51 @@ class Crew:
 
     # -- starting
 
-    def start(self, now: float) -> Child:
-        """Fork one more. Raises OSError when the system, or the board, has no room for it."""
-        free = set(range(SLOTS)).difference(child.record.slot for child in self)
-        if not free:
-            raise OSError(errno.EAGAIN, f"{SLOTS} worker processes are there, most of them still finishing a job")
-        record = self._board.record(min(free))
-        self._generation += 1
-        record.open(self._generation)
-        child = Child(self._fork(record), self._generation, record, now)
-        record.pid = child.pid
-        child.max_age_at = now + lowered(self._config.max_age_s, self._config.jitter)
+    def start(self, count: int, now: float) -> list[Child]:
+        """Fork so many; fewer when the system, or the board, has no room for more."""
+        used = {child.record.slot for child in self}
+        free = (slot for slot in range(SLOTS) if slot not in used)
+        records = [self._board.record(slot) for slot in itertools.islice(free, count)]
+        first = self._generation + 1
+        self._generation += len(records)
+        for generation, record in enumerate(records, first):
+            record.open(generation)
+        pids = self._fork(records, [lowered_jobs(self._config) for _ in records])
+        children = [Child(pid, first + n, records[n], now) for n, pid in enumerate(pids)]
+        for child in children:
+            self._register(child)
+        return children
+
+    def _fork(self, records: list[Record], max_jobs: list[int]) -> list[int]:
+        """One fork right after the other: what is written to between two of them is copied, page by page, each time."""
+        pids: list[int] = []
+        flush_streams()
+        with signals_blocked(), contextlib.suppress(OSError):
+            for record, limit in zip(records, max_jobs, strict=True):
+                pid = os.fork()
+                if pid == 0:
+                    self._become_worker(record, limit)
+                pids.append(pid)
+        return pids
+
+    def _register(self, child: Child) -> None:
+        with contextlib.suppress(OSError):
+            os.setpgid(child.pid, child.pid)  # here as well as there, so that it holds from now on
+        child.record.pid = child.pid
+        child.max_age_at = child.started + lowered(self._config.max_age_s, self._config.jitter)
         child.max_rss = lowered(self._config.max_rss, self._config.jitter)
         self._children[child.pid] = child
-        return child
-
-    def _fork(self, record: Record) -> int:
-        max_jobs = lowered_jobs(self._config)
-        flush_streams()
-        with signals_blocked():
-            pid = os.fork()
-            if pid == 0:
-                self._become_worker(record, max_jobs)
-        with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)  # here as well, so that it holds from now on
-        return pid
 
     def _become_worker(self, record: Record, max_jobs: int) -> NoReturn:
         try:
             die_with_parent(self._pid)
             os.setpgid(0, 0)
-            reset_signals(HANDLED)
+            reset_signals(self._reset)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             self._in_child()
             self._reports.close()
             limit_ns = int(self._config.time_limit_s * 1e9)
-            context = Context(record, self._board, self._generation, max_jobs, limit_ns, self._reporting.fileno())
+            context = Context(record, self._board, max_jobs, limit_ns, self._reporting.fileno())
             run_worker(self._main, self._args, context)
         finally:
             os._exit(1)

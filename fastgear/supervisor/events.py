@@ -6,8 +6,9 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
-__all__ = ["Died", "Event", "Ready", "Reason", "StartFailed", "Started"]
+__all__ = ["Died", "Event", "Ready", "Reason", "StartFailed", "Started", "pack", "unpack"]
 
 
 class Reason(str, Enum):
@@ -87,6 +88,26 @@ class Died:
 
 
 Event = Started | Ready | StartFailed | Died
+
+
+_KINDS = (Started, Ready, StartFailed, Died)
+
+
+def pack(event: Event) -> tuple[Any, ...]:
+    """An event as plain values."""
+    values = [getattr(event, name) for name in event.__slots__]
+    if isinstance(event, Died):
+        values[4] = event.reason.value
+    return (_KINDS.index(type(event)), *values)
+
+
+def unpack(values: tuple[Any, ...]) -> Event:
+    """The event that `pack` had."""
+    kind, *fields = values
+    if _KINDS[kind] is Died:
+        fields[4] = Reason(fields[4])
+    event: Event = _KINDS[kind](*fields)
+    return event
 
 
 def _signal_name(number: int) -> str:

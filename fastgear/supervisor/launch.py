@@ -19,15 +19,17 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from fastgear.config import SupervisorConfig
 from fastgear.errors import CannotStart, ConfigError
 from fastgear.supervisor.board import Board, WorkerInfo
 from fastgear.supervisor.channel import Channel
-from fastgear.supervisor.child import flush_streams, signals_blocked
-from fastgear.supervisor.events import Event, StartFailed
-from fastgear.supervisor.template import BOOTSTRAP, Task, run_template
+from fastgear.supervisor.child import flush_streams
+from fastgear.supervisor.events import Event, StartFailed, unpack
+from fastgear.supervisor.loop import Supervisor
+from fastgear.supervisor.signals import handled_signals, signals_blocked
+from fastgear.supervisor.template import BOOTSTRAP, Task, process_descriptor, run_template
 
 __all__ = ["Workers", "launch"]
 
@@ -51,17 +53,23 @@ def launch(
     if start not in ("auto", "fork", "spawn"):
         raise ConfigError(f"start: {start!r} is not one of auto, fork, spawn")
     fork = start == "fork" or (start == "auto" and _threads() == 1)
-    task = Task(main, args, config or SupervisorConfig(), report, os.getpid())
+    task = Task(main, args, config or SupervisorConfig(), report)
     board = Board(named=not fork)
     ours, theirs = Channel.pair()
+    caller = process_descriptor()
     try:
-        pid, reap = _fork(task, board, ours, theirs) if fork else _execute(task, board, theirs, pass_fds)
+        if fork:
+            pid, reap = _fork(task.supervisor(board, theirs, caller), ours)
+        else:
+            pid, reap = _execute(task, (board.fd, theirs.fileno(), caller), pass_fds)
     except BaseException:
         ours.close()
         board.close()
         raise
     finally:
         theirs.close()
+        if caller >= 0:
+            os.close(caller)
     return Workers(pid, reap, ours, board, "fork" if fork else "spawn")
 
 
@@ -73,16 +81,17 @@ def _threads() -> int:
         return threading.active_count()
 
 
-def _fork(task: Task, board: Board, ours: Channel, theirs: Channel) -> tuple[int, Callable[[], int]]:
+def _fork(supervisor: Supervisor, ours: Channel) -> tuple[int, Callable[[], int]]:
+    """All that the template needs is made before, since each page that it writes to after the fork has to be copied."""
+    handled = handled_signals()
     flush_streams()
-    with signals_blocked():
-        pid = os.fork()
-        if pid == 0:
-            try:
-                ours.close()
-                run_template(task, board, theirs)
-            finally:
-                os._exit(1)
+    try:
+        with signals_blocked():
+            pid = os.fork()
+            if pid == 0:
+                _become_template(supervisor, ours, handled)
+    finally:
+        supervisor.close()
 
     def reap() -> int:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -90,7 +99,15 @@ def _fork(task: Task, board: Board, ours: Channel, theirs: Channel) -> tuple[int
     return pid, reap
 
 
-def _execute(task: Task, board: Board, theirs: Channel, pass_fds: Sequence[int]) -> tuple[int, Callable[[], int]]:
+def _become_template(supervisor: Supervisor, ours: Channel, handled: tuple[int, ...]) -> NoReturn:
+    try:
+        ours.close()
+        run_template(supervisor, handled)
+    finally:
+        os._exit(1)
+
+
+def _execute(task: Task, descriptors: tuple[int, ...], pass_fds: Sequence[int]) -> tuple[int, Callable[[], int]]:
     import subprocess
 
     import cloudpickle  # type: ignore[import-untyped]
@@ -98,15 +115,14 @@ def _execute(task: Task, board: Board, theirs: Channel, pass_fds: Sequence[int])
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     with os.fdopen(os.memfd_create("fastgear-task"), "wb") as file:
         pickle.dump((sys.argv, sys.path), file)
-        pickle.dump((board.fd, theirs.fileno()), file)
+        pickle.dump(descriptors, file)
         cloudpickle.dump(task, file)
         file.flush()
         file.seek(0)
-        fds = (file.fileno(), board.fd, theirs.fileno(), *pass_fds)
+        command = [sys.executable, *flags, "-c", BOOTSTRAP, str(file.fileno())]
+        fds = (file.fileno(), *(fd for fd in descriptors if fd >= 0), *pass_fds)
         with signals_blocked():  # which the new process inherits, so that a Ctrl-C does not meet it half-way
-            process = subprocess.Popen(
-                [sys.executable, *flags, "-c", BOOTSTRAP, str(file.fileno())], stdin=subprocess.DEVNULL, pass_fds=fds
-            )
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds)
     return process.pid, process.wait
 
 
@@ -180,7 +196,7 @@ class Workers:
         poll.register(self._channel, select.POLLIN)
         self._channel.flush()
         if poll.poll(None if timeout is None else max(0.0, timeout) * 1000):
-            self._events += self._channel.receive()
+            self._events += map(unpack, self._channel.receive())
         if self._channel.closed:
             self._finish()
 

@@ -20,12 +20,12 @@ from fastgear.config import SupervisorConfig
 from fastgear.cpus import usable_cpus
 from fastgear.supervisor.board import NEVER, SLOTS, Board
 from fastgear.supervisor.channel import Channel
-from fastgear.supervisor.child import FAILED, HANDLED, LIMIT, READY
+from fastgear.supervisor.child import FAILED, LIMIT, READY
 from fastgear.supervisor.crew import Crew
-from fastgear.supervisor.events import Died, Event, Ready, Reason, Started, StartFailed
+from fastgear.supervisor.events import Died, Event, Ready, Reason, Started, StartFailed, pack
 from fastgear.supervisor.memory import OomCount, resident_bytes
 from fastgear.supervisor.policy import FOREVER, Child, Pauses, surge
-from fastgear.supervisor.signals import SignalPipe
+from fastgear.supervisor.signals import SignalPipe, block_signals
 
 __all__ = ["Supervisor"]
 
@@ -42,7 +42,7 @@ class Supervisor:
     `run` works until it is told to end: SIGTERM or SIGINT lets workers finish what they have in hand, a second one ends at
     once; SIGHUP replaces all workers, and SIGTTIN and SIGTTOU want one more or one less. With `commands`, the other end of the
     channel may ask for the same, and its closing, or the end of the process that `caller` (a pidfd) stands for, ends at once.
-    `report` is called with each event, in the loop.
+    `report` is called with each event, in the loop; without it they are sent through the channel.
     """
 
     def __init__(
@@ -59,9 +59,11 @@ class Supervisor:
         self.config = config or SupervisorConfig()
         self.board = board or Board()
         self.failure: StartFailed | None = None  # what ended it, if that was a worker that cannot start
-        self._report, self._commands, self._caller = report, commands, caller
+        self._commands, self._caller = commands, caller
+        self._report = report or (self._send if commands is not None else None)
         self.wanted = self.config.workers or usable_cpus()  # how many workers there are to be
-        self._crew = Crew(main, args, self.config, board=self.board, in_child=self._close)
+        self._crew = Crew(main, args, self.config, board=self.board, in_child=self._close_in_worker)
+        self._signals = SignalPipe()
         self._pauses = Pauses(self.config.backoff_s)
         self._ending = False
         self._exit_code = 0
@@ -74,10 +76,11 @@ class Supervisor:
         0 after workers have left as they should, 1 when some had to be killed or could not start, 128 and a signal's number
         when it was to be at once.
         """
-        self._signals = SignalPipe(HANDLED)
         self._crew.open()
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         gc.freeze()  # what is here now is shared with the workers, and their collectors had better not touch it
+        block_signals()
+        self._start(self.wanted, time.monotonic())  # first, see Crew._fork
+        self._signals.open()
         try:
             while self._turn():
                 pass
@@ -87,11 +90,17 @@ class Supervisor:
                 self._wait(None)
                 self._reap()
             self._signals.restore()
-            self._crew.close()
+            self.close()
+        if self._commands is not None:
+            self._commands.finish()
         return self._exit_code
 
-    def _close(self) -> None:
-        """In a worker: what is the supervisor's alone."""
+    def close(self) -> None:
+        """Close what `run` uses: in this process only, and not for another run."""
+        self._signals.close()
+        self._crew.close()
+
+    def _close_in_worker(self) -> None:
         self._signals.close()
         if self._commands is not None:
             self._commands.close()
@@ -235,8 +244,7 @@ class Supervisor:
         fresh = [child for child in serving if child.due is None]
         most = self.wanted + (surge(self.wanted) if due else 0)
         if now >= self._pauses.until:
-            for _ in range(min(self.wanted - len(fresh), most - len(serving))):
-                self._start(now)
+            self._start(min(self.wanted - len(fresh), most - len(serving)), now)
         capacity = len(due) + sum(child.ready for child in fresh)
         for child in sorted(due, key=lambda child: (child.ready, child.started)):
             if not child.ready or capacity > self.wanted:
@@ -247,14 +255,15 @@ class Supervisor:
             for child in fresh[: len(fresh) - self.wanted]:
                 self._crew.retire(child, Reason.RESIZED)
 
-    def _start(self, now: float) -> None:
-        try:
-            child = self._crew.start(now)
-        except OSError as error:
-            log.warning("cannot fork a worker: %s", error.strerror)
-            self._pauses.fork_failed(now)
+    def _start(self, count: int, now: float) -> None:
+        if count <= 0:
             return
-        self._tell(Started(child.record.slot, child.pid, child.generation))
+        children = self._crew.start(count, now)
+        if len(children) < count:
+            log.warning("there is no room for another worker process")
+            self._pauses.fork_failed(now)
+        for child in children:
+            self._tell(Started(child.record.slot, child.pid, child.generation))
 
     # -- limits
 
@@ -321,6 +330,10 @@ class Supervisor:
         for child in self._crew:
             if child.due is Reason.RELOADED:
                 child.due = None
+
+    def _send(self, event: Event) -> None:
+        if self._commands is not None:
+            self._commands.post(pack(event))
 
     def _tell(self, event: Event) -> None:
         if self._report is not None:

@@ -9,18 +9,19 @@ import pickle
 import signal
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO, Any, NoReturn
 
 from fastgear.config import SupervisorConfig
 from fastgear.supervisor.board import Board
 from fastgear.supervisor.channel import MAX_TEXT, Channel
-from fastgear.supervisor.child import flush_streams, reset_signals
-from fastgear.supervisor.events import Event, StartFailed
+from fastgear.supervisor.child import flush_streams
+from fastgear.supervisor.events import Event, StartFailed, pack
 from fastgear.supervisor.loop import Supervisor
+from fastgear.supervisor.signals import reset_signals
 
-__all__ = ["BOOTSTRAP", "Task", "run_executed", "run_template"]
+__all__ = ["BOOTSTRAP", "Task", "process_descriptor", "run_executed", "run_template"]
 
 # What a fresh interpreter is given to run: first the path, so that it finds us; the rest is `run_executed`'s to read.
 BOOTSTRAP = (
@@ -37,28 +38,22 @@ class Task:
     args: tuple[Any, ...]
     config: SupervisorConfig
     report: Callable[[Event], None] | None
-    caller: int  # the process id
+
+    def supervisor(self, board: Board, commands: Channel, caller: int) -> Supervisor:
+        return Supervisor(
+            self.main, self.args, self.config, report=self.report, board=board, commands=commands, caller=caller
+        )
 
 
-def run_template(task: Task, board: Board, commands: Channel) -> NoReturn:
-    """Supervise, and end the process. Signals are blocked when this begins."""
+def run_template(supervisor: Supervisor, handled: Iterable[int]) -> NoReturn:
+    """Supervise, and end the process. Signals are blocked when this begins; `handled` are those with handlers of the caller's."""
     code = 1
     try:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)  # a terminal's Ctrl-C is the caller's business
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # which also drops one that came before
-        reset_signals(signal.valid_signals())
-        code = Supervisor(
-            task.main,
-            task.args,
-            task.config,
-            report=task.report or commands.post,
-            board=board,
-            commands=commands,
-            caller=_watch(task.caller),
-        ).run()
-        if task.report is None:
-            commands.finish()
+        reset_signals(handled)
+        code = supervisor.run()
     except BaseException:
         traceback.print_exc()
     finally:
@@ -66,33 +61,35 @@ def run_template(task: Task, board: Board, commands: Channel) -> NoReturn:
         os._exit(code)
 
 
-def _watch(caller: int) -> int:
-    """A pidfd of the caller, which tells of its end even while other processes hold copies of its socket; -1 without one."""
-    pidfd = -1
-    with contextlib.suppress(OSError):  # a kernel older than 5.3, or one that is told not to
-        pidfd = os.pidfd_open(caller)
-    if os.getppid() != caller:
-        os._exit(1)
-    return pidfd
+def process_descriptor() -> int:
+    """A pidfd of this process, for the template: it tells of our end even while others hold copies of our socket.
+
+    -1 from a kernel older than 5.3, or one that is told not to: then the socket must do.
+    """
+    with contextlib.suppress(OSError):
+        return os.pidfd_open(os.getpid())
+    return -1
 
 
 def run_executed(file: IO[bytes]) -> NoReturn:
     """The same in a fresh interpreter, which reads its task from a file. What it cannot read, it reports."""
     commands: Channel | None = None
     try:
-        board_fd, commands_fd = pickle.load(file)
+        descriptors = pickle.load(file)
+        for fd in descriptors:
+            if fd >= 0:
+                os.set_inheritable(fd, False)
+        board_fd, commands_fd, caller = descriptors
         commands = Channel(socket.socket(fileno=commands_fd))
-        os.set_inheritable(board_fd, False)
-        os.set_inheritable(commands_fd, False)
-        board = Board(fd=board_fd)
-        task = pickle.load(file)
+        supervisor = pickle.load(file).supervisor(Board(fd=board_fd), commands, caller)
         file.close()
     except BaseException as error:
-        if commands is not None:
-            text = "".join(traceback.format_exception(error)).rstrip()[-MAX_TEXT:]
-            commands.send(StartFailed(-1, os.getpid(), 0, type(error).__name__, text))
-            commands.finish()
-        else:
-            traceback.print_exc()
+        traceback.print_exc() if commands is None else _report(error, commands)
         os._exit(1)
-    run_template(task, board, commands)
+    run_template(supervisor, ())
+
+
+def _report(error: BaseException, commands: Channel) -> None:
+    text = "".join(traceback.format_exception(error)).rstrip()[-MAX_TEXT:]
+    commands.post(pack(StartFailed(-1, os.getpid(), 0, type(error).__name__, text)))
+    commands.finish()
