@@ -18,12 +18,13 @@ from typing import Any
 
 from fastgear.config import SupervisorConfig
 from fastgear.cpus import usable_cpus
-from fastgear.supervisor.board import NEVER, SLOTS, Board
+from fastgear.supervisor.board import SLOTS, Board
 from fastgear.supervisor.channel import Channel
 from fastgear.supervisor.child import FAILED, LIMIT, READY
 from fastgear.supervisor.crew import Crew
 from fastgear.supervisor.events import Died, Event, Ready, Reason, Started, StartFailed, pack
-from fastgear.supervisor.memory import OomCount, resident_bytes
+from fastgear.supervisor.limits import Limits
+from fastgear.supervisor.memory import OomCount
 from fastgear.supervisor.policy import FOREVER, Child, Pauses, surge
 from fastgear.supervisor.signals import SignalPipe, block_signals
 
@@ -31,8 +32,7 @@ __all__ = ["Supervisor"]
 
 log = logging.getLogger(__name__)
 
-_QUIET_S = 0.05
-_RSS_S = 1.0  # between two looks at memory
+_QUIET_S = 0.05  # without any event, before things that can wait are done
 _COMMANDS = frozenset({"resize", "reload", "drain", "stop", "kill"})
 
 
@@ -64,10 +64,10 @@ class Supervisor:
         self.wanted = self.config.workers or usable_cpus()  # how many workers there are to be
         self._crew = Crew(main, args, self.config, board=self.board, in_child=self._close_in_worker)
         self._signals = SignalPipe()
+        self._limits = Limits(self.config, self._crew, self.board)
         self._pauses = Pauses(self.config.backoff_s)
         self._ending = False
         self._exit_code = 0
-        self._rss_at = 0.0
         self._oom: OomCount | None = None
 
     def run(self) -> int:
@@ -109,12 +109,14 @@ class Supervisor:
 
     def _turn(self) -> bool:
         now = time.monotonic()
-        self._enforce(now)
+        if self._limits.enforce(now) and self._ending:
+            self._exit_code = self._exit_code or 1  # somebody was cut off
         if not self._ending:
             self._keep(now)
         elif not self._crew:
             return False
-        self._wait(self._wake_at())
+        pauses = (self._pauses.until,) if self._pauses.until > now and not self._ending else ()
+        self._wait(self._limits.next_at(pauses, self._ending))
         self._take_signals()
         self._take_commands()
         self._reap()
@@ -139,29 +141,6 @@ class Supervisor:
             self._oom = OomCount()  # in a quiet moment: reading it takes as long as a fork
         if any(fd == self._caller for fd, _ in ready):
             self._lose_caller()
-
-    def _wake_at(self) -> float | None:
-        """The time of the first thing to be done without being asked. Workers are told, so that they ask for an earlier one.
-
-        The board says "never" while deadlines are read: a worker that sets one meanwhile either is seen, or asks.
-        """
-        self.board.looks_at_ns = NEVER
-        now_ns = time.monotonic_ns()
-        times = [self._pauses.until] if self._pauses.until > now_ns / 1e9 and not self._ending else []
-        for child in self._crew:
-            if not child.killed:
-                times.append(child.kill_at)
-                if child.record.deadline_ns > now_ns:
-                    times.append(child.record.deadline_ns / 1e9)
-            if child.serving and child.due is None:
-                times.append(child.max_age_at)
-        if self.config.max_rss and not self._ending:
-            times.append(self._rss_at)
-        first = min(times, default=FOREVER)
-        if first == FOREVER:
-            return None
-        self.board.looks_at_ns = int(first * 1e9)
-        return first
 
     # -- what comes in
 
@@ -264,30 +243,6 @@ class Supervisor:
             self._pauses.fork_failed(now)
         for child in children:
             self._tell(Started(child.record.slot, child.pid, child.generation))
-
-    # -- limits
-
-    def _enforce(self, now: float) -> None:
-        now_ns = time.monotonic_ns()
-        for child in self._crew:
-            deadline_ns = child.record.deadline_ns
-            if 0 < deadline_ns <= now_ns:
-                self._end_overdue(child, deadline_ns / 1e9)
-            if now >= child.kill_at and not child.killed:
-                self._exit_code = self._exit_code or int(self._ending)
-                self._crew.kill(child, Reason.STOPPED)
-            if now >= child.max_age_at:
-                child.due = child.due or Reason.MAX_AGE
-        if self.config.max_rss and now >= self._rss_at:
-            self._rss_at = now + _RSS_S
-            for child in self._crew:
-                if child.due is None and child.serving and resident_bytes(child.pid) >= child.max_rss:
-                    child.due = Reason.MAX_RSS
-
-    def _end_overdue(self, child: Child, deadline: float) -> None:
-        if child.serving:
-            self._crew.retire(child, Reason.TIME_LIMIT)
-        child.kill_at = min(child.kill_at, deadline + self.config.grace_s)
 
     # -- reaping
 
