@@ -23,18 +23,23 @@ NEVER = 2**63 - 1
 _HEAD = 8
 _LOOKS_AT = 0
 _SIZE = 32
-_PID, _GENERATION, _READY, _JOBS, _BUSY_SINCE, _BUSY_TOTAL, _DEADLINE, _TASK, _NAME_LENGTH, _NAME = range(10)
+_PID, _GENERATION, _STATE, _JOBS, _BUSY_SINCE, _BUSY_TOTAL, _DEADLINE, _TASK, _NAME_LENGTH, _NAME = range(10)
 _NAME_BYTES = (_SIZE - _NAME) * 8
+_STARTING, _READY, _LEAVING = range(3)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A worker as its record shows it now. `busy_s` includes the job in hand; `function` is empty between jobs."""
+    """A worker as its record shows it now. One that is leaving is ready no more, but may have a job in hand.
+
+    `busy_s` includes the job in hand; `function` is empty between jobs.
+    """
 
     slot: int
     pid: int
     generation: int
     ready: bool
+    leaving: bool
     jobs: int
     busy_s: float
     function: str
@@ -150,7 +155,11 @@ class Record:
         self._numbers[self._at + _PID] = value
 
     def set_ready(self) -> None:
-        self._numbers[self._at + _READY] = 1
+        if self._numbers[self._at + _STATE] == _STARTING:
+            self._numbers[self._at + _STATE] = _READY
+
+    def set_leaving(self) -> None:
+        self._numbers[self._at + _STATE] = _LEAVING
 
     @property
     def generation(self) -> int:
@@ -188,7 +197,8 @@ class Record:
             slot=self.slot,
             pid=numbers[at + _PID],
             generation=numbers[at + _GENERATION],
-            ready=numbers[at + _READY] != 0,
+            ready=numbers[at + _STATE] == _READY,
+            leaving=numbers[at + _STATE] == _LEAVING,
             jobs=numbers[at + _JOBS],
             busy_s=busy_ns / 1e9,
             function=self.function if since else "",

@@ -10,9 +10,10 @@ import os
 import signal
 import struct
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from fastgear.errors import FastgearError
@@ -29,6 +30,7 @@ __all__ = [
     "die_with_parent",
     "flush_streams",
     "run_worker",
+    "standard_streams_taken",
 ]
 
 REPORT = struct.Struct("=cq")  # what a worker says, and its pid; the rest of the packet is text
@@ -93,6 +95,7 @@ def run_worker(main: Callable[..., Any], args: tuple[Any, ...], context: Context
         atexit._clear()
         _read_nothing()
         code = _exit_code(main, args, context)
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons, as Python does at its end
         atexit._run_exitfuncs()
     except BaseException:
         traceback.print_exc()
@@ -138,6 +141,23 @@ def flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
+
+
+@contextlib.contextmanager
+def standard_streams_taken() -> Iterator[None]:
+    """In a process that has closed some of its descriptors 0 to 2: none that is made meanwhile gets such a number.
+
+    A worker's standard input would take its place.
+    """
+    taken: list[int] = []
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        taken.append(fd)
+    os.close(fd)
+    try:
+        yield
+    finally:
+        for fd in taken:
+            os.close(fd)
 
 
 def _read_nothing() -> None:

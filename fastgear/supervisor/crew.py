@@ -121,12 +121,14 @@ class Crew:
         """Tell it to leave, once."""
         if child.serving:
             child.leaving = reason
+            child.record.set_leaving()
             child.kill_at = time.monotonic() + (self._config.drain_s or FOREVER)
             _signal(child.pid, signal.SIGTERM)
 
     def kill(self, child: Child, reason: Reason) -> None:
         """The worker, and what it started and left in its process group."""
         child.leaving = child.leaving or reason
+        child.record.set_leaving()
         child.killed = True
         _signal(child.pid, signal.SIGKILL)
         _signal(-child.pid, signal.SIGKILL)

@@ -25,7 +25,7 @@ from fastgear.config import SupervisorConfig
 from fastgear.errors import CannotStart, ConfigError
 from fastgear.supervisor.board import Board, WorkerInfo
 from fastgear.supervisor.channel import Channel
-from fastgear.supervisor.child import flush_streams
+from fastgear.supervisor.child import flush_streams, standard_streams_taken
 from fastgear.supervisor.events import Event, StartFailed, unpack
 from fastgear.supervisor.loop import Supervisor
 from fastgear.supervisor.signals import handled_signals, signals_blocked
@@ -54,6 +54,11 @@ def launch(
         raise ConfigError(f"start: {start!r} is not one of auto, fork, spawn")
     fork = start == "fork" or (start == "auto" and _threads() == 1)
     task = Task(main, args, config or SupervisorConfig(), report)
+    with standard_streams_taken():
+        return _launch(task, fork, pass_fds)
+
+
+def _launch(task: Task, fork: bool, pass_fds: Sequence[int]) -> Workers:
     board = Board(named=not fork)
     ours, theirs = Channel.pair()
     caller = process_descriptor()

@@ -20,7 +20,7 @@ from fastgear.config import SupervisorConfig
 from fastgear.cpus import usable_cpus
 from fastgear.supervisor.board import SLOTS, Board
 from fastgear.supervisor.channel import Channel
-from fastgear.supervisor.child import FAILED, LIMIT, READY
+from fastgear.supervisor.child import FAILED, LIMIT, READY, standard_streams_taken
 from fastgear.supervisor.crew import Crew
 from fastgear.supervisor.events import Died, Event, Ready, Reason, Started, StartFailed, pack
 from fastgear.supervisor.limits import Limits
@@ -62,8 +62,9 @@ class Supervisor:
         self._commands, self._caller = commands, caller
         self._report = report or (self._send if commands is not None else None)
         self.wanted = self.config.workers or usable_cpus()  # how many workers there are to be
-        self._crew = Crew(main, args, self.config, board=self.board, in_child=self._close_in_worker)
-        self._signals = SignalPipe()
+        with standard_streams_taken():
+            self._crew = Crew(main, args, self.config, board=self.board, in_child=self._close_in_worker)
+            self._signals = SignalPipe()
         self._limits = Limits(self.config, self._crew, self.board)
         self._pauses = Pauses(self.config.backoff_s)
         self._ending = False

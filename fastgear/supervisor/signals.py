@@ -49,9 +49,11 @@ class SignalPipe:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def close(self) -> None:
-        """Close this process's copies; handlers stay as they are."""
-        os.close(self._read)
-        os.close(self._write)
+        """Close this process's copies; handlers stay as they are. Doing so twice is fine."""
+        if self._read >= 0:
+            os.close(self._read)
+            os.close(self._write)
+            self._read = self._write = -1
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import faulthandler
 import os
@@ -621,6 +622,21 @@ def test_what_cannot_be_pickled_is_refused_and_nothing_is_left(start: Start) -> 
         start(idle, how="never")
 
 
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_a_caller_without_standard_input_is_served_as_well(how: str, tmp_path: Path) -> None:
+    text = f"""{IDLE}
+    os.close(0)
+    with launch(idle, config=SupervisorConfig(workers=2), start="{how}") as workers:
+        workers.wait_ready(2, 20)
+        os.kill(workers.workers()[0].pid, signal.SIGKILL)
+        while max(worker.generation for worker in workers.workers()) < 3:
+            time.sleep(0.01)
+        workers.wait_ready(2, 20)
+    print(os.listdir("/proc/self/fd").count("0"))
+    """
+    assert run_script(text, tmp_path) == "1\n", "the listing's own"
+
+
 class Unreadable:
     def __reduce__(self) -> Any:
         return int, ("this is no number",)
@@ -656,6 +672,29 @@ def test_a_worker_has_no_input_no_handlers_and_no_blocked_signals_and_its_output
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     assert crew.death().reason is Reason.LEFT, crew.events
     assert (tmp_path / "out").read_text() == "written"
+
+
+def ending_as_python_does(context: Context, path: str) -> None:
+    def write(text: str) -> None:
+        time.sleep(0.1)
+        with open(path, "a") as file:
+            file.write(text)
+
+    threading.Thread(target=write, args=("thread ",)).start()
+    atexit.register(write, "atexit ")
+    context.ready()
+
+
+def test_a_worker_that_leaves_waits_for_its_threads_and_runs_its_own_exit_functions_only(
+    start: Start, tmp_path: Path
+) -> None:
+    atexit.register(os.abort)  # a worker must not run it
+    try:
+        crew = start(ending_as_python_does, str(tmp_path / "out"))
+        assert (crew.death().reason, crew.all(Died)[0].exit_code) == (Reason.LEFT, 0)
+    finally:
+        atexit.unregister(os.abort)
+    assert (tmp_path / "out").read_text().startswith("thread atexit ")
 
 
 # -- what it costs
