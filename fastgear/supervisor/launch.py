@@ -34,6 +34,7 @@ from fastgear.supervisor.template import BOOTSTRAP, Task, process_descriptor, ru
 __all__ = ["Workers", "launch"]
 
 _STOP_S = 10.0
+_DETAIL = 1000  # characters
 
 
 def launch(
@@ -172,7 +173,7 @@ class Workers:
 
     def kill(self, pid: int, detail: str = "") -> None:
         """Kill one worker; another one takes its place."""
-        self._ask("kill", pid, detail)
+        self._ask("kill", pid, detail[:_DETAIL])
 
     def drain(self) -> None:
         """Let all workers finish what they have in hand and leave, and the template after them."""

@@ -262,7 +262,7 @@ class Supervisor:
         died = Died(*about, exit_code, reason, child.detail, record.busy, record.task, record.function, record.jobs)
         self._crew.remove(child)
         if child.serving:
-            self._pauses.died(now, now - child.started, died.jobs, died.busy)
+            self._pauses.died(child, now, died.jobs, died.busy)
         if reason is Reason.CANNOT_START:
             kind, text = child.failure or ("SystemExit", f"it left with exit code {exit_code} before it was ready")
             self._give_up(StartFailed(*about, kind, text))

@@ -78,12 +78,12 @@ class Pauses:
         self._last = -FOREVER
         self.until = -FOREVER
 
-    def died(self, now: float, lived: float, jobs: int, busy: bool) -> None:
-        """A worker died without being told to."""
-        if jobs or lived > _SETTLED_S or now - self._last > max(_SETTLED_S, 2 * (self.until - self._last)):
+    def died(self, child: Child, now: float, jobs: int, busy: bool) -> None:
+        """It died without being told to. It is of its start that it died when it was not ready, or had not been for long."""
+        quick = not child.ready or (not jobs and now - child.started <= _SETTLED_S)
+        if not quick or child.started - self._last > max(_SETTLED_S, 2 * (self.until - self._last)):
             self._deaths = 0
-        if not jobs and lived <= _SETTLED_S:
-            self._deaths += 1
+        self._deaths += quick
         most = min(self._most, _IN_JOB_S) if busy else self._most
         self._last = now
         self.until = now + self._pause(most) if self._deaths > 1 else now
