@@ -187,7 +187,7 @@ class SupervisorConfig:
         0.1,
         "--jitter",
         "the part of --max-jobs, --max-rss and --max-age by which each worker's own limit may be lower",
-        kind="seconds",
+        kind="fraction",
         low=0,
         high=1,
     )
@@ -200,7 +200,7 @@ class SupervisorConfig:
 def _check(name: str, option: Option, value: Any) -> None:
     if option.choices and value not in option.choices:
         raise ConfigError(f"{name}: {value!r} is not one of {', '.join(option.choices)}")
-    if option.kind not in ("number", "seconds"):
+    if option.kind not in ("number", "seconds", "fraction"):
         return
     if isinstance(value, bool) or not isinstance(value, int if option.kind == "number" else (int, float)):
         raise ConfigError(f"{name}: {value!r} is not a {'whole number' if option.kind == 'number' else 'number'}")

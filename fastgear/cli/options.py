@@ -35,6 +35,8 @@ def given_options(args: argparse.Namespace, environment: Mapping[str, str], kind
 
 def _add_option(parser: argparse._ActionsContainer, name: str, option: Option, default: Any) -> None:
     shown = ", ".join(default) if isinstance(default, tuple) else default
+    if isinstance(default, float):
+        shown = f"{default:g}"
     text = f"{option.help} (default: {'none' if shown == '' else shown})".replace("%", "%%")
     if option.kind == "switch":
         parser.add_argument(*option.flags, dest=name, action=argparse.BooleanOptionalAction, default=None, help=text)
@@ -42,8 +44,8 @@ def _add_option(parser: argparse._ActionsContainer, name: str, option: Option, d
         parser.add_argument(*option.flags, dest=name, action="append", metavar="ADDRESS", help=text)
     elif option.kind == "number":
         parser.add_argument(*option.flags, dest=name, type=int, metavar="N", help=text)
-    elif option.kind == "seconds":
-        parser.add_argument(*option.flags, dest=name, type=float, metavar="S", help=text)
+    elif option.kind in ("seconds", "fraction"):
+        parser.add_argument(*option.flags, dest=name, type=float, metavar=option.kind.upper(), help=text)
     else:
         parser.add_argument(*option.flags, dest=name, choices=option.choices or None, metavar="TEXT", help=text)
 
@@ -55,7 +57,7 @@ def _from_environment(option: Option, text: str) -> Any:
         if text.lower() not in ("1", "yes", "true", "on", "0", "no", "false", "off"):
             raise ConfigError(f"{option.env}: {text!r} is neither yes nor no")
         return text.lower() in ("1", "yes", "true", "on")
-    if option.kind in ("number", "seconds"):
+    if option.kind in ("number", "seconds", "fraction"):
         try:
             return int(text) if option.kind == "number" else float(text)
         except ValueError:

@@ -168,7 +168,7 @@ class Workers:
         self._ask("resize", workers)
 
     def reload(self) -> None:
-        """Replace all workers, each after its successor is ready."""
+        """Replace all workers, each after its successor is ready. What `main` imports is new then; what it had before is not."""
         self._ask("reload")
 
     def kill(self, pid: int, detail: str = "") -> None:

@@ -68,6 +68,7 @@ class Supervisor:
         self._limits = Limits(self.config, self._crew, self.board)
         self._pauses = Pauses(self.config.backoff_s)
         self._ending = False
+        self._told = False  # by a signal
         self._exit_code = 0
         self._oom: OomCount | None = None
 
@@ -148,10 +149,10 @@ class Supervisor:
     def _take_signals(self) -> None:
         for number in self._signals.take():
             if number in (signal.SIGTERM, signal.SIGINT):
-                if self._ending:
+                if self._told:
                     self.stop(128 + number)
-                else:
-                    self.drain()
+                self._told = True
+                self.drain()
             elif number == signal.SIGHUP:
                 self.reload()
             elif number == signal.SIGTTIN:

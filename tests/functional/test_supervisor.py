@@ -489,6 +489,16 @@ def test_a_drain_takes_as_long_as_the_jobs_and_no_longer_than_it_may(start: Star
     assert crew.workers.wait(LONG_S) == 1, "somebody was cut off"
 
 
+def test_a_signal_to_the_supervisor_after_a_drain_was_asked_for_is_no_second_one(start: Start, tmp_path: Path) -> None:
+    crew = start(working, str(tmp_path / "log"), 0.5)
+    crew.wait_for(lambda: (tmp_path / "log").exists() and "begin" in (tmp_path / "log").read_text())
+    crew.workers.drain()
+    time.sleep(0.1)
+    os.kill(crew.workers.pid, signal.SIGTERM)
+    assert crew.workers.wait(LONG_S) == 0
+    assert (tmp_path / "log").read_text().split()[-1] == "end"
+
+
 def test_waiting_is_bounded(start: Start) -> None:
     crew = start(idle)
     with pytest.raises(TimeoutError):
@@ -625,7 +635,7 @@ def test_what_cannot_be_pickled_is_refused_and_nothing_is_left(start: Start) -> 
 @pytest.mark.parametrize("how", ["fork", "spawn"])
 def test_a_caller_without_standard_input_is_served_as_well(how: str, tmp_path: Path) -> None:
     text = f"""{IDLE}
-    os.close(0)
+    os.closerange(0, 1)
     with launch(idle, config=SupervisorConfig(workers=2), start="{how}") as workers:
         workers.wait_ready(2, 20)
         os.kill(workers.workers()[0].pid, signal.SIGKILL)
