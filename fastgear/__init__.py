@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastgear.client.job import Job
     from fastgear.config import ServerConfig
     from fastgear.errors import (
+        CannotStart,
         ConfigError,
         ConnectionLost,
         FastgearError,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdminClient",
+    "CannotStart",
     "Client",
     "ConfigError",
     "ConnectionInfo",

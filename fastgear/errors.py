@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "CannotStart",
     "ConfigError",
     "ConnectionLost",
     "FastgearError",
@@ -108,6 +109,14 @@ class JobException(JobError):
 
 class JobTimeout(JobError, TimeoutError):
     """The time that the caller gave is over; the job itself goes on."""
+
+
+class CannotStart(FastgearError):
+    """Worker processes raised before they were ready; `remote_traceback` is where, as text."""
+
+    def __init__(self, message: str, *, remote_traceback: str = "") -> None:
+        super().__init__(message)
+        self.remote_traceback = remote_traceback
 
 
 class InternalError(FastgearError):

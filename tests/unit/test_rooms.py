@@ -21,7 +21,8 @@ ALLOWED = {
     "client": {"protocol"},
     "worker": {"protocol"},
     "admin": {"protocol"},
-    "cli": {"protocol", "server", "client", "worker", "admin"},
+    "supervisor": set(),
+    "cli": {"protocol", "server", "client", "worker", "admin", "supervisor"},
 }
 CIMPORT = re.compile(r"^\s*from (fastgear[\w.]*) c?import |^\s*c?import (fastgear[\w.]*)", re.MULTILINE)
 
