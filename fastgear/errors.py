@@ -22,8 +22,11 @@ __all__ = [
     "LocalProtocolError",
     "ProtocolError",
     "QueueFull",
+    "RemoteError",
     "RemoteProtocolError",
     "ServerError",
+    "TransferError",
+    "WorkerDied",
 ]
 
 
@@ -117,6 +120,32 @@ class CannotStart(FastgearError):
     def __init__(self, message: str, *, remote_traceback: str = "") -> None:
         super().__init__(message)
         self.remote_traceback = remote_traceback
+
+
+class WorkerDied(FastgearError):
+    """A worker process of a pool died while it ran this task; other tasks are not affected.
+
+    `pid` is the process, `exit_code` its exit code, negative for a signal; `task` says what it ran.
+    """
+
+    def __init__(self, message: str, *, pid: int = 0, exit_code: int | None = None, task: str = "") -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.exit_code = exit_code
+        self.task = task
+
+
+class RemoteError(FastgearError):
+    """A task raised an exception that cannot be sent here itself; `kind` is its class's name."""
+
+    def __init__(self, message: str, *, kind: str = "", remote_traceback: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.remote_traceback = remote_traceback
+
+
+class TransferError(FastgearError, ValueError):
+    """A function, an argument or a result cannot go from one process to the other."""
 
 
 class InternalError(FastgearError):

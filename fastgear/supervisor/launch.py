@@ -44,16 +44,18 @@ def launch(
     start: str = "auto",
     report: Callable[[Event], None] | None = None,
     pass_fds: Sequence[int] = (),
+    known_threads: int = 0,
 ) -> Workers:
     """Start `config.workers` processes that call ``main(context, *args)``, and return without waiting for them.
 
-    `start` is "fork", "spawn" (a fresh interpreter) or "auto", which forks where this process has a single thread. A fresh
+    `start` is "fork", "spawn" (a fresh interpreter) or "auto", which forks where this process has a single thread, apart
+    from `known_threads` of which the caller knows that a fork may copy what they hold. A fresh
     interpreter gets `main`, `args` and `report` as a pickle of cloudpickle's, and the descriptors `pass_fds`; a forked one has
     everything. With `report`, events are handed to that callable in the template process instead of being sent here.
     """
     if start not in ("auto", "fork", "spawn"):
         raise ConfigError(f"start: {start!r} is not one of auto, fork, spawn")
-    fork = start == "fork" or (start == "auto" and _threads() == 1)
+    fork = start == "fork" or (start == "auto" and _threads() == 1 + known_threads)
     task = Task(main, args, config or SupervisorConfig(), report)
     with standard_streams_taken():
         return _launch(task, fork, pass_fds)
