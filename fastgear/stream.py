@@ -57,6 +57,7 @@ class Stream:
         self._socket = sock
         self._outgoing: deque[memoryview] = deque()
         self._pid = os.getpid()
+        self._send_failure: OSError | None = None
         self._poll = select.poll()
         self._interest = select.POLLIN
         self._poll.register(sock, self._interest)
@@ -70,14 +71,19 @@ class Stream:
         return select.POLLIN | select.POLLOUT if self._outgoing else select.POLLIN
 
     def send(self, data: bytes | bytearray) -> None:
-        """Send what goes at once, and keep the rest for `ready`. Raises ConnectionLost."""
+        """Send what goes at once, and keep the rest for `flush`.
+
+        A connection that is found broken says so by `receive`, after what came before: a server that turns a client away
+        says why and closes, and that may be known only by a send that fails.
+        """
         self._check_process()
-        if data:
+        if data and self._send_failure is None:
             self._outgoing.append(memoryview(data))
             self.waiting += len(data)
         self.flush()
 
     def flush(self) -> None:
+        """Send more of what waits."""
         while self._outgoing:
             piece = self._outgoing[0]
             try:
@@ -85,7 +91,8 @@ class Stream:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                raise self._lost(error.strerror or str(error)) from error
+                self._fail(error)
+                return
             self.waiting -= sent
             if sent == len(piece):
                 self._outgoing.popleft()
@@ -100,9 +107,9 @@ class Stream:
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError as error:
-            raise self._lost(error.strerror or str(error)) from error
+            raise self._lost(self._send_failure or error) from error
         if not data:
-            raise self._lost("the server closed the connection")
+            raise self._lost(self._send_failure)
         return data
 
     def wait(self, deadline: float | None) -> bytes:
@@ -142,7 +149,16 @@ class Stream:
                 f"the connection to {self.address} belongs to the process that made it; make one after the fork"
             )
 
-    def _lost(self, reason: str) -> ConnectionLost:
+    def _fail(self, error: OSError) -> None:
+        """Nothing can be sent any more. What has come can still be read, and the end of the stream is made to follow it."""
+        self._send_failure = error
+        self._outgoing.clear()
+        self.waiting = 0
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _lost(self, error: OSError | None) -> ConnectionLost:
+        reason = "the server closed the connection" if error is None else error.strerror or str(error)
         return ConnectionLost(f"the connection to {self.address} broke: {reason}")
 
 

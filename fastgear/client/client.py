@@ -251,9 +251,9 @@ class Client:
         self._servers.backoff(connection.stream.address).failed(time.monotonic())
         connection.stream.close()
         acknowledged, unanswered, answers = connection.session.unfinished()
-        lost = ConnectionLost(
-            str(error), handles=[record.handle for record in acknowledged], unanswered=len(unanswered)
-        )
+        address = connection.stream.address
+        text = str(error) if isinstance(error, ConnectionLost) else f"the connection to {address} broke: {error}"
+        lost = ConnectionLost(text, handles=[record.handle for record in acknowledged], unanswered=len(unanswered))
         for record in (*acknowledged, *unanswered):
             record.error = lost
             if record.sink is not None:

@@ -19,6 +19,7 @@ from fastgear.types import JobStatus, Priority
 __all__ = ["Answer", "AssignedJob", "ClientSession", "End", "SubmittedJob", "WorkerSession", "submission"]
 
 MAX_HANDLE = 63
+_TURNED_AWAY = "TOO_MANY_CONNECTIONS"  # said before anything was read: it never answers a request
 
 
 class End(Enum):
@@ -142,7 +143,10 @@ class ClientSession:
     # bytes received
 
     def receive(self, data: bytes) -> list[SubmittedJob]:
-        """Take bytes and return the jobs that ended by them. Raises RemoteProtocolError."""
+        """Take bytes and return the jobs that ended by them.
+
+        Raises RemoteProtocolError, and ServerError for an ERROR about the connection as a whole: it is of no use after that.
+        """
         ended: list[SubmittedJob] = []
         on = self._on
         for packet in self._reader.feed(data):
@@ -180,9 +184,8 @@ class ClientSession:
         answer.args = packet.args
 
     def _on_error(self, packet: Packet, ended: list[SubmittedJob]) -> None:
-        code, text = (argument.decode("utf-8", "replace") for argument in packet.args)
-        error = ServerError(code, text)
-        if not self._expected:
+        error = server_error(packet)
+        if not self._expected or error.code == _TURNED_AWAY:
             raise error  # about the connection as a whole
         place = self._next_expected(packet)
         place.error = error
@@ -244,6 +247,12 @@ _ENDS = {
     PacketType.WORK_FAIL: End.FAIL,
     PacketType.WORK_EXCEPTION: End.EXCEPTION,
 }
+
+
+def server_error(packet: Packet) -> ServerError:
+    """An ERROR packet as an exception."""
+    code, text = (argument.decode("utf-8", "replace") for argument in packet.args)
+    return ServerError(code, text)
 
 
 def leading_int(text: bytes) -> int:
@@ -315,7 +324,10 @@ class WorkerSession:
             self._asked += count
 
     def receive(self, data: bytes) -> list[AssignedJob]:
-        """Take bytes and return the jobs that were assigned by them. Raises RemoteProtocolError."""
+        """Take bytes and return the jobs that were assigned by them.
+
+        Raises RemoteProtocolError, and ServerError for an ERROR about the connection as a whole: it is of no use after that.
+        """
         jobs: list[AssignedJob] = []
         for packet in self._reader.feed(data):
             kind = packet.type
@@ -340,9 +352,12 @@ class WorkerSession:
         return jobs
 
     def _report(self, packet: Packet) -> None:
-        """ERROR is about a job that this worker lost meanwhile, by a timeout say: its result is of no use any more."""
+        """ERROR refuses a report: the job is not this worker's any more, or the result is one that the server cannot take."""
+        error = server_error(packet)
+        if error.code == _TURNED_AWAY:
+            raise error
         if self._on_error is not None:
-            self._on_error(ServerError(*(argument.decode("utf-8", "replace") for argument in packet.args)))
+            self._on_error(error)
 
     def _sleep_if_idle(self) -> None:
         if not self._asked and not self._held and not self._leaving:

@@ -44,6 +44,7 @@ class _Connection:
         self.stream: Stream | None = None
         self.session = WorkerSession()
         self.jobs: deque[AssignedJob] = deque()
+        self.trouble = ""  # what was logged last; nothing while all is well
 
 
 class Worker:
@@ -155,12 +156,8 @@ class Worker:
         try:
             connection.stream = connect(connection.address, _CONNECT_S)
         except ConnectionLost as error:
-            if connection.backoff.failures == 0:
-                log.warning("%s; trying again until it can be reached", error)
-            connection.backoff.failed(time.monotonic())
+            self._failed(connection, f"{error}; trying again until it can be reached")
             return
-        if connection.backoff.failures:
-            log.info("connected to %s again", connection.address)
         connection.session = WorkerSession(self._prefetch, self._report)
         connection.session.hello(
             [(r.name.encode("utf-8", "surrogateescape"), r.timeout_ms) for r in self._registry], self._client_id
@@ -178,20 +175,33 @@ class Worker:
             data = connection.stream.receive()
             if data:
                 connection.jobs += connection.session.receive(data)
-                connection.backoff.worked()
-        except (ConnectionLost, RemoteProtocolError) as error:
+                self._worked(connection)
+        except (ConnectionLost, RemoteProtocolError, ServerError) as error:
             self._lose(connection, error)
             return
         self._flush(connection)
 
     def _lose(self, connection: _Connection, error: FastgearError) -> None:
         """Its jobs are the server's again: it gives them to others."""
-        log.warning("%s; connecting again", error)
+        what = error if isinstance(error, ConnectionLost) else f"the connection to {connection.address} broke: {error}"
+        self._failed(connection, f"{what}; connecting again")
         if connection.stream is not None:
             connection.stream.close()
         connection.stream = None
         connection.jobs.clear()
+
+    def _failed(self, connection: _Connection, trouble: str) -> None:
+        """Leave the server alone for a while. The same trouble is logged once, however often it comes again meanwhile."""
         connection.backoff.failed(time.monotonic())
+        log.log(logging.DEBUG if connection.trouble == trouble else logging.WARNING, "%s", trouble)
+        connection.trouble = trouble
+
+    def _worked(self, connection: _Connection) -> None:
+        """The server has answered, which is more than being connected to."""
+        if connection.trouble:
+            log.info("%s answers again", connection.address)
+        connection.trouble = ""
+        connection.backoff.worked()
 
     def _flush(self, connection: _Connection) -> None:
         outgoing = connection.session.take_outgoing()

@@ -15,11 +15,24 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from speak import cut, request
 
-from fastgear import AdminClient, Client, ConfigError, ConnectionLost, QueueFull, Server, ServerConfig, ServerError
+import fastgear.worker.worker as worker_module
+from fastgear import (
+    AdminClient,
+    Client,
+    ConfigError,
+    ConnectionLost,
+    QueueFull,
+    Server,
+    ServerConfig,
+    ServerError,
+    Worker,
+)
+from fastgear.stream import connect as dial
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand cannot be embedded")
 
@@ -351,6 +364,50 @@ def test_connections_over_the_limit_are_told() -> None:
             assert read_packets(third, 1)[0][1][0] == b"TOO_MANY_CONNECTIONS"
             assert third.recv(1) == b""
         assert server.snapshot().counters["turned_away_total"] == 1
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a server that has as many connections as it may have."""
+    config = ServerConfig(max_connections=1)
+    with Server("127.0.0.1:0", f"unix:{tmp_path}/s", config=config) as server, connect(server):
+        server.command("version")
+        yield server.addresses[request.param == "unix"]
+
+
+TURNED_AWAY = "the connection to .* broke: the server answered TOO_MANY_CONNECTIONS: The server has as many"
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"client_id": "me"}, {"exceptions": False}, {"exceptions": False, "client_id": "me"}], ids=str
+)
+def test_a_client_that_is_turned_away_learns_why(full: str, options: dict[str, Any]) -> None:
+    for workload in [b"x"] * 20 + [b"x" * 3_000_000]:
+        with Client(full, timeout=5, **options) as client, pytest.raises(ConnectionLost, match=TURNED_AWAY):
+            client.submit("f", workload)
+
+
+def test_an_admin_client_that_is_turned_away_learns_why(full: str) -> None:
+    for command in ["status", "version", "maxqueue f 1"] * 10:
+        with AdminClient(full) as admin, pytest.raises(ConnectionLost, match=TURNED_AWAY):
+            admin.command(command)
+
+
+def test_a_worker_that_is_turned_away_says_so_once_and_comes_back_less_and_less(
+    full: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+    monkeypatch.setattr(worker_module, "connect", lambda *args: tried.append(time.monotonic()) or dial(*args))
+    worker = Worker(full)
+    worker.register("f", lambda job: b"")
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    time.sleep(1.0)
+    worker.stop()
+    thread.join()
+    (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert re.fullmatch(f"{TURNED_AWAY} connections as it may have; connecting again", message)
+    assert 3 <= len(tried) <= 7, "the pauses double, from between 25 and 50 ms on"
 
 
 EXHAUST = """
