@@ -20,7 +20,10 @@ from fastgear.errors import ConnectionLost
 __all__ = ["Stream", "connect", "wait_ready"]
 
 _RECEIVE = 1 << 18
-_KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000))
+# Probes notice a server that is gone while nothing is under way. Unacknowledged bytes stop them, and would be sent again for
+# a quarter of an hour: that is what TCP_USER_TIMEOUT bounds. But Linux counts with it also how long a server that is well
+# does not read (its window is zero), and a server may rightly stop reading from a worker whose client is slow. Hence so long.
+_KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 120_000))
 
 
 def connect(address: Address, timeout: float | None) -> Stream:

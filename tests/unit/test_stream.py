@@ -52,3 +52,11 @@ def test_a_peer_that_takes_nothing_more_ends_the_connection() -> None:
         stream.wait(None)
     stream.close()
     theirs.close()
+
+
+def test_a_live_server_may_be_slow_for_two_minutes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = connect(Address.parse(f"127.0.0.1:{listener.getsockname()[1]}"), 5)
+        timeout_ms = stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        stream.close()
+    assert timeout_ms == 120_000
