@@ -165,7 +165,8 @@ class Worker:
         self._flush(connection)
 
     def _report(self, error: ServerError) -> None:
-        log.warning("%s (a job that this worker lost meanwhile, most likely by its timeout)", error)
+        is_lost = error.code == "JOB_NOT_FOUND"
+        log.warning("%s%s", error, " (a job that this worker lost, most likely by its timeout)" if is_lost else "")
 
     def _receive(self, connection: _Connection) -> None:
         if connection.stream is None:
