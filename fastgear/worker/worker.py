@@ -21,6 +21,7 @@ from fastgear.protocol.session import AssignedJob, WorkerSession
 from fastgear.protocol.wire import PacketType
 from fastgear.servers import Backoff
 from fastgear.stream import Stream, connect, wait_ready
+from fastgear.worker.held import HeldBack
 from fastgear.worker.job import WorkerJob, as_bytes
 from fastgear.worker.registry import Registration, Registry
 
@@ -32,7 +33,7 @@ Call = TypeVar("Call", bound=Callable[[WorkerJob], Any])
 
 _CONNECT_S = 5.0
 _FINISH_S = 2.0
-_HOLD_BACK_S = 0.001  # results of jobs that take less than this leave together
+_SLICE_S = 0.001  # one server's jobs follow one another for so long, and their results leave together
 
 
 class _Connection:
@@ -51,8 +52,14 @@ class Worker:
     """Runs jobs of one or several Gearman servers, one at a time, in the thread that calls `run`.
 
     `servers` are addresses as `Client` has them; a worker serves all of them, and comes back to one that went away.
-    With `prefetch` above 1 so many jobs are asked for ahead of time, which saves a round trip per job; jobs waiting here are
-    given back to the server when the worker leaves. `client_id` is what the server's list of workers shows.
+    `client_id` is what the server's list of workers shows.
+
+    With `prefetch` above 1 so many jobs of each server are asked for ahead of time, which saves a round trip per job: for
+    jobs that take less than a few milliseconds. A job that waits here behind another is the server's "running" job of this
+    worker: no idle worker can take it, and its timeout runs. Hence 1, the default, for jobs that take long, or whose lengths
+    differ much. When the worker leaves, jobs that have not begun go back to the server, which gives them to others; one that
+    dies costs each of them an attempt (the server's ``--job-retries``). A finished result does not wait for another job: it
+    leaves within a millisecond, whatever the next one does.
 
     A function gets a `WorkerJob` and returns the result: bytes, text (sent as UTF-8) or None. What it raises is sent to
     the clients as a traceback; JobFailed says that the job failed, without one.
@@ -76,7 +83,7 @@ class Worker:
         self._registry = Registry()
         self._stopping = False
         self._wake_read = self._wake_write = -1
-        self._flushed_at = 0.0
+        self._held = HeldBack(_SLICE_S)
 
     # -- functions
 
@@ -129,12 +136,12 @@ class Worker:
                 os.write(self._wake_write, b"!")
 
     def _turn(self) -> None:
-        """Run one job of every server that has given one, or wait for something to happen."""
+        """Run jobs of every server that has given some, or wait for something to happen."""
         busy = False
         for connection in self._connections:
             if connection.jobs and not self._stopping:
                 busy = True
-                self._run_job(connection, connection.jobs.popleft())
+                self._run_jobs(connection)
         if not busy and not self._stopping:
             self._wait()
 
@@ -149,6 +156,7 @@ class Worker:
         for fd in wait_ready(streams, self._wake_read, min(retries, default=None)):
             if fd in open_ones:
                 self._receive(open_ones[fd])
+                self._flush(open_ones[fd])
 
     # -- connections
 
@@ -169,6 +177,7 @@ class Worker:
         log.warning("%s%s", error, " (a job that this worker lost, most likely by its timeout)" if is_lost else "")
 
     def _receive(self, connection: _Connection) -> None:
+        """Take in what is there, and send more of what waits."""
         if connection.stream is None:
             return
         try:
@@ -179,16 +188,16 @@ class Worker:
                 self._worked(connection)
         except (ConnectionLost, RemoteProtocolError, ServerError) as error:
             self._lose(connection, error)
-            return
-        self._flush(connection)
 
     def _lose(self, connection: _Connection, error: FastgearError) -> None:
         """Its jobs are the server's again: it gives them to others."""
         what = error if isinstance(error, ConnectionLost) else f"the connection to {connection.address} broke: {error}"
         self._failed(connection, f"{what}; connecting again")
         if connection.stream is not None:
+            self._held.take(connection.stream.fileno())
             connection.stream.close()
         connection.stream = None
+        connection.session = WorkerSession()
         connection.jobs.clear()
 
     def _failed(self, connection: _Connection, trouble: str) -> None:
@@ -205,16 +214,30 @@ class Worker:
         connection.backoff.worked()
 
     def _flush(self, connection: _Connection) -> None:
-        outgoing = connection.session.take_outgoing()
-        if connection.stream is None or not outgoing:
-            return
-        self._flushed_at = time.monotonic()
-        try:
-            connection.stream.send(outgoing)
-        except ConnectionLost as error:
-            self._lose(connection, error)
+        """Send all that the session has to say, and wait until it has left: what runs next may take its time."""
+        while connection.stream is not None:
+            stream, outgoing = connection.stream, connection.session.take_outgoing()
+            held = self._held.take(stream.fileno())
+            if held or outgoing:
+                stream.send(held + outgoing)
+            if not stream.waiting or self._stopping:
+                return
+            wait_ready([stream], self._wake_read, None)
+            self._receive(connection)
 
     # -- jobs
+
+    def _run_jobs(self, connection: _Connection) -> None:
+        """Run a job, and as many more as fit into a slice of time; their results leave together.
+
+        No result waits for the end of another job: `HeldBack` sends it after a slice, whatever the job does.
+        """
+        until = time.monotonic() + _SLICE_S
+        while connection.jobs and not self._stopping:
+            self._run_job(connection, connection.jobs.popleft())
+            if not connection.jobs or time.monotonic() >= until or not self._hold_back(connection):
+                break
+        self._flush(connection)
 
     def _run_job(self, connection: _Connection, job: AssignedJob) -> None:
         session = connection.session
@@ -225,8 +248,17 @@ class Worker:
 
         kind, args = self._outcome(self._registry[job.function], WorkerJob(job, update))
         session.finish(kind, job.handle, *args)
-        if not connection.jobs or time.monotonic() - self._flushed_at > _HOLD_BACK_S:
-            self._flush(connection)
+
+    def _hold_back(self, connection: _Connection) -> bool:
+        """Hold back what the session has to say; False where that has to be sent instead."""
+        stream = connection.stream
+        if stream is None or stream.waiting:
+            return False
+        outgoing = connection.session.take_outgoing()
+        if self._held.add(stream.fileno(), outgoing):
+            return True
+        stream.send(self._held.take(stream.fileno()) + outgoing)
+        return False
 
     def _outcome(self, registration: Registration, job: WorkerJob) -> tuple[PacketType, tuple[bytes, ...]]:
         """Call the function, and say what it came to as a packet."""
@@ -257,6 +289,7 @@ class Worker:
                 connection.stream.close()
             connection.stream = None
             connection.jobs.clear()
+        self._held.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
         self._wake_read = self._wake_write = -1

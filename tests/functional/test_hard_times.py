@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import logging
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from speak import Packet, cut, response
@@ -24,14 +28,14 @@ class Played:
         self.listener.settimeout(5)
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.socks: list[socket.socket] = []
-        self.rest = b""
+        self.rest = bytearray()
         self.found: list[Packet] = []
 
     def accept(self) -> None:
         sock, _ = self.listener.accept()
         sock.settimeout(5)
         self.socks.append(sock)
-        self.rest, self.found = b"", []
+        self.rest, self.found = bytearray(), []
 
     def expect(self, name: str) -> tuple[bytes, ...]:
         """Skip what comes before a packet of that name, and return its arguments."""
@@ -40,9 +44,12 @@ class Played:
                 found, args = self.found.pop(0)
                 if found == name:
                     return args
-            data = self.socks[-1].recv(1 << 16)
+            data = self.socks[-1].recv(1 << 20)
             assert data, f"the connection was closed before {name}"
-            self.found, self.rest = cut(self.rest + data, b"\0REQ")
+            self.rest += data
+            if len(self.rest) >= 12 + int.from_bytes(self.rest[8:12], "big"):
+                self.found, rest = cut(bytes(self.rest), b"\0REQ")
+                self.rest = bytearray(rest)
 
     def say(self, *words: object) -> None:
         self.socks[-1].sendall(response(*words))  # type: ignore[arg-type]
@@ -53,13 +60,54 @@ class Played:
 
 
 @pytest.fixture
-def played() -> Iterator[Played]:
+def played(run_worker: object) -> Iterator[Played]:
+    """It goes first at the end, so that workers need not wait for it."""
     server = Played()
     yield server
     server.close()
 
 
 # -- worker
+
+PREFETCHING = """
+import ctypes, sys
+from fastgear import Worker
+worker = Worker(sys.argv[1], prefetch=8)
+worker.register("quick", lambda job: job.workload * int(sys.argv[2]))
+worker.register("slow", lambda job: str(ctypes.PyDLL(None).usleep(1_500_000)))  # it keeps the GIL
+worker.run()
+"""
+
+
+def assign(number: int, function: bytes, workload: bytes = b"") -> bytes:
+    return response("JOB_ASSIGN_UNIQ", b"H:%d" % number, function, b"", workload)
+
+
+@pytest.fixture
+def prefetching(played: Played, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
+    """A worker process that has asked for two jobs, after one; the size of its result of one byte."""
+    size: int = request.param
+    with subprocess.Popen([sys.executable, "-c", PREFETCHING, played.address, str(size)], cwd=tmp_path) as process:
+        try:
+            played.accept()
+            for number in range(2):
+                played.expect("GRAB_JOB_UNIQ")
+                played.socks[-1].sendall(assign(number, b"quick"))
+                played.expect("WORK_COMPLETE")
+            yield size
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("prefetching", [1, 10_000, 30_000_000], indirect=True)
+def test_a_result_does_not_wait_for_the_end_of_the_next_job(played: Played, prefetching: int) -> None:
+    start = time.monotonic()
+    played.socks[-1].sendall(assign(2, b"quick") + assign(3, b"quick", b"x") + assign(4, b"slow"))
+    assert played.expect("WORK_COMPLETE") == (b"H:2", b"")
+    assert played.expect("WORK_COMPLETE") == (b"H:3", b"x" * prefetching)
+    assert time.monotonic() - start < 1, "the next job was waited for"
+    assert played.expect("WORK_COMPLETE") == (b"H:4", b"0")
+    assert time.monotonic() - start > 1.4
 
 
 @pytest.mark.parametrize(
