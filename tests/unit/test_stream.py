@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +64,44 @@ def test_a_live_server_may_be_slow_for_two_minutes() -> None:
         timeout_ms = stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
         stream.close()
     assert timeout_ms == 120_000
+
+
+def test_a_unix_socket_whose_queue_is_full_is_waited_for(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(0)
+        address = Address.parse(f"unix:{tmp_path}/s")
+        connect(address, 5).close()
+        with pytest.raises(ConnectionLost, match=r"cannot connect to unix:.*: it did not answer in time"):
+            connect(address, 0.05)
+        timer = threading.Timer(0.1, lambda: listener.accept()[0].close())
+        timer.start()
+        connect(address, 5).close()
+        timer.join()
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as full, socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # Linux drops what does not fit into the queue
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", one.getsockname()) for one in (full, listener)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
+        connect(Address.parse("two:1"), 0.4).close()
+        del found[1]
+        with pytest.raises(ConnectionLost, match="cannot connect to two:1: it did not answer in time"):
+            connect(Address.parse("two:1"), 0.2)
+
+
+def test_a_child_that_finishes_leaves_its_parent_s_connection_alone(pair: Pair) -> None:
+    stream, theirs = pair
+    pid = os.fork()
+    if pid == 0:
+        stream.finish(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    stream.send(b"still there")
+    assert theirs.recv(100) == b"still there"
