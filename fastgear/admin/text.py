@@ -52,6 +52,8 @@ class AdminClient:
         """The reply to any command, as it came."""
         if "\n" in line:
             raise LocalProtocolError("a command is one line")
+        if self._stream is not None and self._stream.poll(0.0):
+            self.close()  # it ended while nobody looked
         if self._stream is None:
             self._stream = connect(self.address, self._timeout)
         is_listing = line.lower().split(" ", 1)[0] in _LISTINGS

@@ -86,6 +86,11 @@ class SubmittedJob:
     def is_over(self) -> bool:
         return self.end is not None or self.error is not None
 
+    def deliver(self) -> None:
+        """Put it where who waits for it looks; after an interruption that may happen twice."""
+        if self.sink is not None:
+            self.sink.append(self)
+
 
 @dataclass(eq=False, slots=True)
 class Answer:
@@ -156,41 +161,48 @@ class ClientSession:
             handler(packet, ended)
         return ended
 
-    def _next_expected(self, packet: Packet) -> SubmittedJob | Answer:
+    # An exception from a signal handler may end each of these between two steps. So a job is always in one place at least: it is
+    # put into the next one before it is taken from the last.
+
+    def _expected_by(self, packet: Packet) -> SubmittedJob | Answer:
         if not self._expected:
             raise RemoteProtocolError(
                 f"the server sent {packet.type.name} {packet.args[:1]!r} without having been asked"
             )
-        expected, place = self._expected.popleft()
+        expected, place = self._expected[0]
         if packet.type not in (expected, PacketType.ERROR):
             raise RemoteProtocolError(f"the server sent {packet.type.name} where {expected.name} was due")
         return place
 
     def _on_job_created(self, packet: Packet, ended: list[SubmittedJob]) -> None:
-        job = self._next_expected(packet)
+        job = self._expected_by(packet)
         assert isinstance(job, SubmittedJob)
         handle = packet.args[0]
-        job.handle = handle.decode("utf-8", "surrogateescape")
         if not job.background:
             jobs = self._jobs.get(handle)
             if jobs is None:
                 self._jobs[handle] = deque((job,))
             else:
                 jobs.append(job)
+        job.handle = handle.decode("utf-8", "surrogateescape")
+        self._expected.popleft()
 
     def _on_answer(self, packet: Packet, ended: list[SubmittedJob]) -> None:
-        answer = self._next_expected(packet)
+        answer = self._expected_by(packet)
         assert isinstance(answer, Answer)
         answer.args = packet.args
+        self._expected.popleft()
 
     def _on_error(self, packet: Packet, ended: list[SubmittedJob]) -> None:
         error = server_error(packet)
         if not self._expected or error.code == _TURNED_AWAY:
             raise error  # about the connection as a whole
-        place = self._next_expected(packet)
+        place = self._expected_by(packet)
         place.error = error
         if isinstance(place, SubmittedJob):
+            place.deliver()
             ended.append(place)
+        self._expected.popleft()
 
     def _on_end(self, packet: Packet, ended: list[SubmittedJob]) -> None:
         """A handle may end in a NUL: gearmand leaves one when it turns WORK_EXCEPTION into WORK_FAIL."""
@@ -198,13 +210,15 @@ class ClientSession:
         jobs = self._jobs.get(handle)
         if jobs is None:
             return
-        job = jobs.popleft()
-        if not jobs:
-            del self._jobs[handle]
-        job.end = _ENDS[packet.type]
+        job = jobs[0]
         if len(packet.args) > 1:
             job.payload = packet.args[1]
+        job.end = _ENDS[packet.type]
+        job.deliver()
         ended.append(job)
+        jobs.popleft()
+        if not jobs:
+            del self._jobs[handle]
 
     def _waiting(self, packet: Packet) -> SubmittedJob | None:
         """Whose turn it is: a job that was submitted twice here gets every packet twice, in order."""

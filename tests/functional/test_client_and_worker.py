@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -440,3 +442,114 @@ def test_an_iterable_that_raises_leaves_the_client_of_use(server: Any) -> None:
             list(client.submit_many("f", workloads()))
         assert client.echo(b"still") == b"still"
         assert client.submit_background("g").startswith("H:")
+
+
+def test_the_workloads_may_come_from_the_same_client(server: Any, reverser: Worker) -> None:
+    with Client(server.address, timeout=5) as client:
+        first = (client.submit("reverse", b"%d-" % n).result(timeout=5) + b"!" for n in range(20))
+        results = sorted(job.result(timeout=5) for job in client.submit_many("reverse", first))
+    assert results == sorted(b"!%d-" % n for n in range(20))
+
+
+def test_workloads_that_come_slowly_are_submitted_as_they_come(server: Any, reverser: Worker) -> None:
+    go = threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        yield b"ab"
+        with Client(server.address) as other:
+            other.submit("reverse", b"").result(timeout=5)  # the worker has done the first one before this
+        go.wait(0.2)
+        yield b"cd"
+        go.wait(0.2)
+        yield b"ef"
+
+    with Client(server.address) as client:
+        start = time.monotonic()
+        times = [time.monotonic() - start for _ in client.submit_many("reverse", slowly())]
+    assert times[0] < 0.35 < times[2]
+
+
+def test_the_status_of_a_job_is_found_while_another_server_is_away(server: Any) -> None:
+    with Client(server.address) as client:
+        handle = client.submit_background("nobody", unique="u")
+    with Client("127.0.0.1:1", server.address) as client:
+        assert client.status(handle).known and client.status_unique("u").known
+        with pytest.raises(ConnectionLost):
+            client.status("H:not:1")
+
+
+def test_the_child_of_a_fork_does_not_wait_for_its_parent_s_jobs(server: Any) -> None:
+    with Client(server.address) as client:
+        job = client.submit("nobody")
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(5)
+            try:
+                job.result()
+            except RuntimeError as error:
+                os._exit(0 if "after the fork" in str(error) else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(number: int, frame: object) -> None:
+    raise Interrupted
+
+
+def test_exceptions_of_signal_handlers_leave_a_client_of_use(server: Any, run_worker: Any) -> None:
+    """As Ctrl-C does, and time limits by SIGALRM. Wherever they come, no job gets the answer of another."""
+    worker = Worker(server.address, prefetch=16)
+    worker.register("reverse", lambda job: job.workload[::-1])
+    run_worker(worker)
+    chance = random.Random(5)
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with Client(server.address, timeout=5) as client:
+            for number in range(150):
+                with suppress(Interrupted):
+                    signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0005, 0.01))
+                    for job in client.submit_many("reverse", (b"x" for _ in range(5000)), window=200):
+                        assert job.result() == b"x"
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                assert client.submit("reverse", b"%d-" % number).result(timeout=5) == (b"%d-" % number)[::-1]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.mark.parametrize("dying", [1, 2])
+def test_every_job_is_yielded_once_when_servers_die(
+    tmp_path: Path, server_kind: str, run_worker: Any, dying: int
+) -> None:
+    with ExitStack() as stack:
+        servers = []
+        for number in range(2):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            servers.append(stack.enter_context(run_server(server_kind, folder, may_end=True)))
+        worker = Worker(*(one.address for one in servers), prefetch=4)
+        worker.register("slow", lambda job: time.sleep(0.002))
+        run_worker(worker)
+        taken, outcomes = 0, []
+
+        def workloads() -> Iterator[bytes]:
+            nonlocal taken
+            for _ in range(400):
+                taken += 1
+                yield b"x"
+
+        with Client(*(one.address for one in servers), timeout=5) as client:
+            jobs = client.submit_many("slow", workloads(), window=50)
+            with nullcontext() if dying == 1 else pytest.raises(ConnectionLost):
+                for job in jobs:
+                    outcomes.append(job.exception(0))
+                    if len(outcomes) == 50:
+                        for one in servers[:dying]:
+                            os.kill(one.pid, signal.SIGKILL)
+    lost = [error for error in outcomes if error is not None]
+    assert len(outcomes) == taken and (taken == 400 if dying == 1 else taken < 400)
+    assert 0 < len(lost) <= 200 and all(isinstance(error, ConnectionLost) for error in lost)

@@ -95,6 +95,22 @@ def test_several_listeners_and_servers_at_once(tmp_path: Path) -> None:
     assert not os.path.exists(tmp_path / "s")
 
 
+def test_a_restart_between_two_uses_is_not_noticed() -> None:
+    server = Server("127.0.0.1:0")
+    server.start()
+    again = Server(server.address)
+    with Client(server.address) as client, AdminClient(server.address) as admin:
+        waiting = client.submit("f")
+        assert admin.jobs()
+        server.stop()
+        with again:
+            client.submit_background("f")
+            assert len(admin.jobs()) == 1
+            with pytest.raises(ConnectionLost) as caught:
+                waiting.result()
+            assert caught.value.handles == (waiting.handle,)
+
+
 def test_every_interface_is_both_ip_versions() -> None:
     with Server(":0") as server:
         port = int(server.address.rpartition(":")[2])

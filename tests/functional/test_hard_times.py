@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from speak import Packet, cut, response
 
-from fastgear import Worker
+from fastgear import Client, ConnectionLost, Server, Worker
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="meets no server")
 
@@ -71,7 +71,7 @@ def played(run_worker: object) -> Iterator[Played]:
 
 PREFETCHING = """
 import ctypes, sys
-from fastgear import Worker
+from fastgear import Client, ConnectionLost, Server, Worker
 worker = Worker(sys.argv[1], prefetch=8)
 worker.register("quick", lambda job: job.workload * int(sys.argv[2]))
 worker.register("slow", lambda job: str(ctypes.PyDLL(None).usleep(1_500_000)))  # it keeps the GIL
@@ -141,3 +141,15 @@ def test_a_worker_logs_the_server_s_words(
         played.say("JOB_ASSIGN_UNIQ", b"H:2", b"f", b"", b"")
         assert played.expect("WORK_COMPLETE") == (b"H:2", b"result")
     assert [record.getMessage() for record in caplog.records] == [f"the server answered {code}: {text}{hint}"]
+
+
+# -- client
+
+
+def test_a_server_that_hangs_is_passed_over(played: Played) -> None:
+    with Server("127.0.0.1:0") as server, Client(played.address, server.address, timeout=0.3) as client:
+        for unique in range(10):  # the kernel connects whether the program answers or not
+            client.submit_background("f", unique=str(unique))
+        assert server.snapshot().functions[0].queued == 10
+    with Client(played.address, timeout=0.1) as client, pytest.raises(ConnectionLost, match="did not answer in time"):
+        client.submit("f")
