@@ -19,7 +19,7 @@ from fastgear.errors import ConnectionLost
 
 __all__ = ["Stream", "connect", "wait_ready"]
 
-_RECEIVE = 1 << 18
+_RECEIVE = 1 << 17
 _FULL_S = 0.01  # between attempts at a Unix socket whose queue is full
 # Probes notice a server that is gone while nothing is under way. Unacknowledged bytes stop them, and would be sent again for
 # a quarter of an hour: that is what TCP_USER_TIMEOUT bounds. But Linux counts with it also how long a server that is well
@@ -98,6 +98,7 @@ class Stream:
         self.waiting = 0
         self._socket = sock
         self._outgoing: deque[memoryview] = deque()
+        self._incoming = memoryview(bytearray(_RECEIVE))  # `recv` would take fresh pages for all that may come
         self._pid = os.getpid()
         self._send_failure: OSError | None = None
         self._poll = select.poll()
@@ -145,14 +146,14 @@ class Stream:
         """What is there, which may be nothing. Raises ConnectionLost at the end of the stream."""
         self.check_process()
         try:
-            data = self._socket.recv(_RECEIVE)
+            size = self._socket.recv_into(self._incoming)
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError as error:
             raise self._lost(self._send_failure or error) from error
-        if not data:
+        if not size:
             raise self._lost(self._send_failure)
-        return data
+        return bytes(self._incoming[:size])
 
     def poll(self, deadline: float | None) -> bool:
         """Wait until there is something to `receive` or to `flush`; False when `deadline` (of time.monotonic) passes."""
