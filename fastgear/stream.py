@@ -32,8 +32,8 @@ def connect(address: Address, timeout: float | None) -> Stream:
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
         sock = _connect_unix(address, deadline) if address.path is not None else _connect_tcp(address, deadline)
-    except OSError as error:
-        reason = "it did not answer in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
+    except (OSError, UnicodeError) as error:  # the latter for a host's name that cannot be one
+        reason = "it did not answer in time" if isinstance(error, TimeoutError) else _reason(error)
         raise ConnectionLost(f"cannot connect to {address}: {reason}") from error
     return Stream(address, sock)
 
@@ -75,6 +75,10 @@ def _connect_tcp(address: Address, deadline: float | None) -> socket.socket:
             sock.close()
             raise
     raise failure or OSError("the name has no address")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _left(deadline: float | None) -> float | None:
@@ -207,7 +211,7 @@ class Stream:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _lost(self, error: OSError | None) -> ConnectionLost:
-        reason = "the server closed the connection" if error is None else error.strerror or str(error)
+        reason = "the server closed the connection" if error is None else _reason(error)
         return ConnectionLost(f"the connection to {self.address} broke: {reason}")
 
 

@@ -345,6 +345,8 @@ class WorkerSession:
         jobs: list[AssignedJob] = []
         for packet in self._reader.feed(data):
             kind = packet.type
+            if kind in (PacketType.JOB_ASSIGN_UNIQ, PacketType.NO_JOB) and not self._asked:
+                raise RemoteProtocolError(f"the server sent {kind.name} without having been asked")
             if kind is PacketType.JOB_ASSIGN_UNIQ:
                 handle, function, unique, workload = packet.args
                 jobs.append(AssignedJob(handle, function.decode("utf-8", "surrogateescape"), unique, workload))

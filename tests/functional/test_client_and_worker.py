@@ -21,6 +21,7 @@ import pytest
 from servers import free_port, run_server
 
 from fastgear import (
+    AdminClient,
     Client,
     ConfigError,
     ConnectionLost,
@@ -247,8 +248,6 @@ def test_a_timeout_does_not_end_the_job(server: Any, run_worker: Any) -> None:
 
 
 def test_the_limit_of_a_function(server: Any) -> None:
-    from fastgear import AdminClient
-
     with Client(server.address) as client, AdminClient(server.address) as admin:
         client.submit_background("few")
         admin.max_queue("few", 2)
@@ -500,6 +499,7 @@ def interrupt(number: int, frame: object) -> None:
     raise Interrupted
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where they came in a callback of gc's
 def test_exceptions_of_signal_handlers_leave_a_client_of_use(server: Any, run_worker: Any) -> None:
     """As Ctrl-C does, and time limits by SIGALRM. Wherever they come, no job gets the answer of another."""
     worker = Worker(server.address, prefetch=16)
@@ -553,3 +553,90 @@ def test_every_job_is_yielded_once_when_servers_die(
     lost = [error for error in outcomes if error is not None]
     assert len(outcomes) == taken and (taken == 400 if dying == 1 else taken < 400)
     assert 0 < len(lost) <= 200 and all(isinstance(error, ConnectionLost) for error in lost)
+
+
+TROUBLE = """
+import asyncio, os, signal, sys, threading, time
+from fastgear import Worker
+worker = Worker(sys.argv[1])
+
+@worker.function("exit")
+def exit(job):
+    sys.exit("no reason")
+
+@worker.function("cancelled")
+def cancelled(job):
+    raise asyncio.CancelledError
+
+@worker.function("child")
+def child(job):
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(30)
+    time.sleep(0.1)
+    os.kill(pid, signal.SIGTERM)
+    return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+@worker.function("exiting child")
+def exiting_child(job):
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(3)
+    return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+if sys.argv[2:] == ["masked"]:  # now the other thread gets them, and the wait of this one is not interrupted
+    threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+worker.run()
+print("left")
+"""
+
+
+@pytest.fixture
+def troubled(server: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
+    (tmp_path / "w.py").write_text(TROUBLE)
+    command = [sys.executable, str(tmp_path / "w.py"), server.address, *getattr(request, "param", [])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            with AdminClient(server.address) as admin:
+                while not any(function.workers for function in admin.status()):
+                    time.sleep(0.01)
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_job_cannot_end_its_worker(server: Any, troubled: Any) -> None:
+    with Client(server.address) as client:
+        with pytest.raises(JobException, match="SystemExit: no reason"):
+            client.submit("exit").result(timeout=5)
+        with pytest.raises(JobException, match="CancelledError"):
+            client.submit("cancelled").result(timeout=5)
+        assert client.submit("exiting child").result(timeout=5) == b"3"
+        assert client.submit("child").result(timeout=5) == b"-15", "it has no use for its parent's signal handler"
+    troubled.terminate()
+    assert troubled.communicate(timeout=5)[0] == b"left\n"
+
+
+@pytest.mark.parametrize("troubled", [["masked"]], indirect=True)
+def test_a_signal_wakes_a_worker_whichever_thread_gets_it(troubled: Any) -> None:
+    troubled.terminate()
+    assert troubled.communicate(timeout=5)[0] == b"left\n"
+
+
+def test_a_worker_runs_once_at_a_time(server: Any, reverser: Worker) -> None:
+    with Client(server.address) as client:
+        client.submit("reverse").result(timeout=5)
+    with pytest.raises(RuntimeError, match="runs already"):
+        reverser.run()
+
+
+@pytest.mark.skipif("os.environ.get('FASTGEAR_ASAN') == '1'", reason="it would take the memory in earnest")
+def test_a_result_that_fits_into_no_packet_is_the_job_s_failure(server: Any, run_worker: Any) -> None:
+    worker = Worker(server.address)
+    worker.register("huge", lambda job: bytes(1 << 32) if job.workload else b"")
+    run_worker(worker)
+    with Client(server.address) as client:
+        with pytest.raises(JobException, match="4 GiB"):
+            client.submit("huge", b"x").result(timeout=10)
+        assert client.submit("huge").result(timeout=5) == b""

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from speak import cut, request
 
-import fastgear.worker.worker as worker_module
+import fastgear.worker.attempt as attempt_module
 from fastgear import (
     AdminClient,
     Client,
@@ -413,7 +413,7 @@ def test_a_worker_that_is_turned_away_says_so_once_and_comes_back_less_and_less(
     full: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[float] = []
-    monkeypatch.setattr(worker_module, "connect", lambda *args: tried.append(time.monotonic()) or dial(*args))
+    monkeypatch.setattr(attempt_module, "connect", lambda *args: tried.append(time.monotonic()) or dial(*args))
     worker = Worker(full)
     worker.register("f", lambda job: b"")
     thread = threading.Thread(target=worker.run)

@@ -208,3 +208,12 @@ def test_a_worker_that_is_turned_away_is_told_so() -> None:
     with pytest.raises(ServerError, match="TOO_MANY_CONNECTIONS: full"):
         WorkerSession(on_error=errors.append).receive(response("ERROR", b"TOO_MANY_CONNECTIONS", b"full"))
     assert errors == []
+
+
+@pytest.mark.parametrize("answer", [assign(2), response("NO_JOB")], ids=["a job", "none"])
+def test_a_worker_gets_as_many_answers_as_it_has_grabs(answer: bytes) -> None:
+    session = WorkerSession()
+    session.hello([(b"f", 0)], None)
+    session.receive(assign(1))
+    with pytest.raises(RemoteProtocolError, match=r"(JOB_ASSIGN_UNIQ|NO_JOB) without having been asked"):
+        session.receive(answer)
