@@ -266,6 +266,16 @@ def test_jobs_go_on_while_the_program_holds_the_gil(tmp_path: Path) -> None:
     assert done > 100
 
 
+@pytest.mark.skipif("os.environ.get('FASTGEAR_COVERAGE') == '1'", reason="tracing takes the GIL in every function")
+@pytest.mark.parametrize("way", [[], ["--unix"]], ids=["tcp", "unix"])
+def test_the_benchmark_of_the_gil_runs(way: list[str], tmp_path: Path) -> None:
+    program = Path(__file__).parent.parent.parent / "benchmarks" / "gil.py"
+    command = [sys.executable, str(program), "--rounds", "1", "--seconds", "0.3", *way]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "held over free: " in done.stdout
+
+
 def test_questions_from_many_threads(server: Server) -> None:
     wrong: list[str] = []
 
