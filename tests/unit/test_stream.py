@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -105,3 +106,32 @@ def test_a_child_that_finishes_leaves_its_parent_s_connection_alone(pair: Pair) 
     assert os.waitpid(pid, 0)[1] == 0
     stream.send(b"still there")
     assert theirs.recv(100) == b"still there"
+
+
+def test_what_gets_on_is_not_cut_short_at_the_end(pair: Pair) -> None:
+    stream, theirs = pair
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 50_000)
+    came = 0
+
+    def read_slowly() -> None:
+        nonlocal came
+        while size := len(theirs.recv(1 << 20)):
+            came += size
+            time.sleep(0.01)
+        theirs.close()
+
+    reader = threading.Thread(target=read_slowly)
+    reader.start()
+    start = time.monotonic()
+    stream.send(bytes(8_000_000))
+    stream.finish(0.25)
+    reader.join()
+    assert came == 8_000_000 and time.monotonic() - start > 0.3
+
+
+def test_what_does_not_get_on_is_given_up_at_the_end(pair: Pair) -> None:
+    stream, _ = pair
+    stream.send(bytes(30_000_000))
+    start = time.monotonic()
+    stream.finish(0.1)
+    assert 0.1 <= time.monotonic() - start < 1
