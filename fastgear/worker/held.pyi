@@ -4,7 +4,7 @@ class HeldBack:
     For one thread, beside its own, which is made at the first `add`. In a forked child nothing is held back.
     """
 
-    def __init__(self, most_s: float) -> None: ...
+    def __new__(cls, most_s: float) -> HeldBack: ...
     def add(self, fd: int, data: bytearray) -> bool:
         """Hold back `data` for the socket `fd`; False where that is not possible, so that the caller has to send.
 
