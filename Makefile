@@ -40,13 +40,14 @@ bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand (De
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 FASTGEAR_ASAN=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	$(BIN)/pytest tests/unit tests/wire tests/core tests/functional
+	$(BIN)/pytest tests/unit tests/wire tests/core tests/functional tests/adversity
 
 cover: $(COVER)  ## line coverage of Cython and Python code; needs Python 3.11, Cython cannot trace later ones
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "make cover needs Python 3.11: Cython cannot trace others")'
 	cd build/cover && rm -f .coverage* && PYTHONPATH="$(CURDIR)/build/cover" FASTGEAR_COVERAGE=1 \
 	"$(CURDIR)/$(BIN)/coverage" run --rcfile="$(CURDIR)/tests/coverage.ini" -m pytest -c "$(CURDIR)/pyproject.toml" \
-	--rootdir="$(CURDIR)" "$(CURDIR)/tests/unit" "$(CURDIR)/tests/wire" "$(CURDIR)/tests/core" "$(CURDIR)/tests/functional"
+	--rootdir="$(CURDIR)" "$(CURDIR)/tests/unit" "$(CURDIR)/tests/wire" "$(CURDIR)/tests/core" "$(CURDIR)/tests/functional" \
+	"$(CURDIR)/tests/adversity"
 	cd build/cover && "$(CURDIR)/$(BIN)/coverage" report --rcfile="$(CURDIR)/tests/coverage.ini"
 
 clean:  ## remove all that was made

@@ -51,7 +51,7 @@ def extensions() -> list[Extension]:
         Extension(
             ".".join(path.relative_to(ROOT).with_suffix("").parts),
             [str(path.relative_to(ROOT))],
-            include_dirs=["fastgear/base"],
+            include_dirs=["fastgear/base", "fastgear/pool"],
             depends=sorted(str(header.relative_to(ROOT)) for header in ROOT.glob("fastgear/*/*.h")),
             define_macros=macros,
             extra_compile_args=compile_args,

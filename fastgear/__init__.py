@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A Gearman job server that lives inside a Python application or beside it, with its client and its worker.
+"""A Gearman job server that lives inside a Python application or beside it, with its client, its worker and a process pool.
 
     >>> import fastgear
     >>> with fastgear.Server("127.0.0.1:0") as server, fastgear.Client(server.address) as client:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastgear.client.job import Job
     from fastgear.config import ServerConfig
     from fastgear.errors import (
+        CannotStart,
         ConfigError,
         ConnectionLost,
         FastgearError,
@@ -32,9 +33,14 @@ if TYPE_CHECKING:
         LocalProtocolError,
         ProtocolError,
         QueueFull,
+        RemoteError,
         RemoteProtocolError,
         ServerError,
+        TransferError,
+        WorkerDied,
     )
+    from fastgear.pool.executor import Executor
+    from fastgear.pool.pool import Pool, map
     from fastgear.server.server import Server
     from fastgear.types import (
         ConnectionInfo,
@@ -50,10 +56,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdminClient",
+    "CannotStart",
     "Client",
     "ConfigError",
     "ConnectionInfo",
     "ConnectionLost",
+    "Executor",
     "FastgearError",
     "FunctionInfo",
     "InternalError",
@@ -65,27 +73,35 @@ __all__ = [
     "JobStatus",
     "JobTimeout",
     "LocalProtocolError",
+    "Pool",
     "Priority",
     "PriorityInfo",
     "ProtocolError",
     "QueueFull",
+    "RemoteError",
     "RemoteProtocolError",
     "Server",
     "ServerConfig",
     "ServerError",
     "ServerSnapshot",
+    "TransferError",
     "Worker",
+    "WorkerDied",
     "WorkerJob",
+    "map",
 ]
 
 _HOME = {
     "AdminClient": "fastgear.admin.text",
     "Client": "fastgear.client.client",
+    "Executor": "fastgear.pool.executor",
     "Job": "fastgear.client.job",
+    "Pool": "fastgear.pool.pool",
     "Server": "fastgear.server.server",
     "ServerConfig": "fastgear.config",
     "Worker": "fastgear.worker.worker",
     "WorkerJob": "fastgear.worker.job",
+    "map": "fastgear.pool.pool",
 } | dict.fromkeys(
     ("ConnectionInfo", "FunctionInfo", "JobInfo", "JobStatus", "Priority", "PriorityInfo", "ServerSnapshot"),
     "fastgear.types",

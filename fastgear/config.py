@@ -9,7 +9,7 @@ from typing import Any
 
 from fastgear.errors import ConfigError
 
-__all__ = ["Option", "ServerConfig", "option_of", "options"]
+__all__ = ["Option", "ServerConfig", "SupervisorConfig", "option_of", "options"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +89,16 @@ class ServerConfig:
     max_output: int = _option(
         64 * MIB,
         "--max-output",
-        "bytes that may wait for a connection that does not read, before it is closed",
+        "bytes that may wait for one connection, before those who send to it have to wait",
         low=65536,
         high=2**63 - 1,
+    )
+    output_timeout_s: int = _option(
+        10,
+        "--output-timeout",
+        "seconds in which such a connection has to read a quarter of that, again and again, or it is closed",
+        low=1,
+        high=86400,
     )
     max_connections: int = _option(0, "--max-connections", "connections at once; 0: no limit", low=0, high=2**31 - 1)
     max_queue: int = _option(
@@ -108,7 +115,7 @@ class ServerConfig:
     user_timeout_s: int = _option(
         30,
         "--user-timeout",
-        "seconds that sent bytes may stay unacknowledged before a connection is given up; 0: the system's",
+        "seconds that sent bytes may stay unacknowledged before a machine is taken for lost; 0: the system decides",
         low=0,
         high=2147483,
     )
@@ -122,19 +129,94 @@ class ServerConfig:
             raise ConfigError("handle_prefix: at most 41 bytes, without blanks and control characters")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorConfig:
+    """How many worker processes are kept, and for how long each. Raises ConfigError, naming the field."""
+
+    workers: int = _option(
+        0,
+        "--workers --processes -n",
+        "worker processes; 0: one for each CPU that may be used",
+        low=0,
+        high=512,
+    )
+    max_jobs: int = _option(
+        0, "--max-jobs", "jobs after which a worker process is replaced; 0: any number", low=0, high=2**62
+    )
+    max_rss: int = _option(
+        0,
+        "--max-rss",
+        "bytes of resident memory at which a worker process is replaced, after its job; 0: none",
+        low=0,
+        high=2**62,
+    )
+    max_age_s: float = _option(
+        0.0,
+        "--max-age",
+        "seconds after which a worker process is replaced, after its job; 0: never",
+        kind="seconds",
+        low=0,
+        high=1e9,
+    )
+    time_limit_s: float = _option(
+        0.0,
+        "--time-limit",
+        "seconds that a job may take before its worker process is told to leave, and then killed; 0: any",
+        kind="seconds",
+        low=0,
+        high=1e9,
+    )
+    grace_s: float = _option(
+        5.0,
+        "--grace",
+        "seconds between SIGTERM and SIGKILL for a worker process that is over its time limit",
+        kind="seconds",
+        low=0,
+        high=1e9,
+    )
+    drain_s: float = _option(
+        0.0,
+        "--drain",
+        "seconds that jobs in hand get when workers are told to leave, before they are killed; 0: as long as they take",
+        kind="seconds",
+        low=0,
+        high=1e9,
+    )
+    backoff_s: float = _option(
+        10.0,
+        "--backoff",
+        "the longest pause before another worker process follows one that died soon after its start",
+        kind="seconds",
+        low=0,
+        high=1e9,
+    )
+    jitter: float = _option(
+        0.1,
+        "--jitter",
+        "the part of --max-jobs, --max-rss and --max-age by which each worker's own limit may be lower",
+        kind="fraction",
+        low=0,
+        high=1,
+    )
+
+    def __post_init__(self) -> None:
+        for config_field in fields(self):
+            _check(config_field.name, option_of(config_field), getattr(self, config_field.name))
+
+
 def _check(name: str, option: Option, value: Any) -> None:
     if option.choices and value not in option.choices:
         raise ConfigError(f"{name}: {value!r} is not one of {', '.join(option.choices)}")
-    if option.kind != "number":
+    if option.kind not in ("number", "seconds", "fraction"):
         return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ConfigError(f"{name}: {value!r} is not a whole number")
-    if (option.low is not None and value < option.low) or (option.high is not None and value > option.high):
+    if isinstance(value, bool) or not isinstance(value, int if option.kind == "number" else (int, float)):
+        raise ConfigError(f"{name}: {value!r} is not a {'whole number' if option.kind == 'number' else 'number'}")
+    if not (option.low is None or value >= option.low) or not (option.high is None or value <= option.high):
         limit = f"from {option.low:,} to {option.high:,}" if option.high is not None else f"at least {option.low:,}"
         raise ConfigError(f"{name}: {value:,} is out of range; it is {limit}")
 
 
-def options() -> Iterator[tuple[str, Option, Any]]:
-    """Every option of ServerConfig: the field's name, its Option and its default."""
-    for config_field in fields(ServerConfig):
+def options(kind: type[ServerConfig] | type[SupervisorConfig] = ServerConfig) -> Iterator[tuple[str, Option, Any]]:
+    """Every option of a configuration: the field's name, its Option and its default."""
+    for config_field in fields(kind):
         yield config_field.name, option_of(config_field), config_field.default

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "CannotStart",
     "ConfigError",
     "ConnectionLost",
     "FastgearError",
@@ -21,8 +22,11 @@ __all__ = [
     "LocalProtocolError",
     "ProtocolError",
     "QueueFull",
+    "RemoteError",
     "RemoteProtocolError",
     "ServerError",
+    "TransferError",
+    "WorkerDied",
 ]
 
 
@@ -108,6 +112,40 @@ class JobException(JobError):
 
 class JobTimeout(JobError, TimeoutError):
     """The time that the caller gave is over; the job itself goes on."""
+
+
+class CannotStart(FastgearError):
+    """Worker processes raised before they were ready; `remote_traceback` is where, as text."""
+
+    def __init__(self, message: str, *, remote_traceback: str = "") -> None:
+        super().__init__(message)
+        self.remote_traceback = remote_traceback
+
+
+class WorkerDied(FastgearError):
+    """A worker process of a pool died while it ran this task; other tasks are not affected.
+
+    `pid` is the process, `exit_code` its exit code, negative for a signal; `task` says what it ran.
+    """
+
+    def __init__(self, message: str, *, pid: int = 0, exit_code: int | None = None, task: str = "") -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.exit_code = exit_code
+        self.task = task
+
+
+class RemoteError(FastgearError):
+    """A task raised an exception that cannot be sent here itself; `kind` is its class's name."""
+
+    def __init__(self, message: str, *, kind: str = "", remote_traceback: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.remote_traceback = remote_traceback
+
+
+class TransferError(FastgearError, ValueError):
+    """A function, an argument or a result cannot go from one process to the other."""
 
 
 class InternalError(FastgearError):

@@ -13,6 +13,7 @@ ctypedef struct blob_t:
 cdef blob_t* blob_new(size_t capacity) noexcept nogil  # with one reference and no bytes; NULL: no memory
 # For its only owner. NULL: no memory, and the old one stays as it was.
 cdef blob_t* blob_resize(blob_t* blob, size_t capacity) noexcept nogil
+cdef blob_t* blob_copy(const void* bytes, size_t length) noexcept nogil  # with one reference; NULL: no memory
 cdef void blob_release(blob_t* blob) noexcept nogil
 
 cdef inline void blob_hold(blob_t* blob) noexcept nogil:

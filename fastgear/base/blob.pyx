@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Counted bytes. See blob.pxd."""
 
+from libc.string cimport memcpy
+
 from fastgear.base.alloc cimport fg_free, fg_malloc, fg_realloc
 from fastgear.base.check cimport fg_check
 
@@ -12,6 +14,14 @@ cdef blob_t* blob_new(size_t capacity) noexcept nogil:
     blob.references = 1
     blob.length = 0
     blob.capacity = capacity
+    return blob
+
+
+cdef blob_t* blob_copy(const void* bytes, size_t length) noexcept nogil:
+    cdef blob_t* blob = blob_new(length)
+    if blob != NULL:
+        memcpy(blob.bytes, bytes, length)
+        blob.length = length
     return blob
 
 

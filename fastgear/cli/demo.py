@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import json
 import signal
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -21,6 +20,8 @@ from typing import TYPE_CHECKING
 from fastgear.cli.common import OK, USAGE, CommandError, note
 from fastgear.cli.progress import progress
 from fastgear.cli.wordcount import words
+from fastgear.cli.worker import work
+from fastgear.config import SupervisorConfig
 from fastgear.cpus import usable_cpus
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ examples:
 _INSTALLED = {"site-packages", "dist-packages"}  # beside the standard library, not of it
 _BATCH = 100_000
 _START_S = 30.0
-_STOP_S = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,52 +67,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _running(workers: int, *listen: str) -> Iterator[Server]:
+def _running(count: int, *listen: str) -> Iterator[Server]:
     """A server on a Unix socket in a folder of its own, with worker processes that are ready; nothing is left at the end."""
     from fastgear.server.server import Server
+    from fastgear.supervisor.launch import launch
 
-    processes: list[subprocess.Popen[bytes]] = []
+    config, options = SupervisorConfig(workers=count), {"prefetch": 4}
     with (
         tempfile.TemporaryDirectory(prefix="fastgear-") as folder,  # mode 0700: nobody else gets in
         Server(f"unix:{folder}/server", *listen) as server,
+        launch(work, "fastgear.cli.wordcount", (server.address,), options, config=config) as workers,
     ):
-        try:
-            for _ in range(workers):
-                processes.append(_start_worker(server.address))
-            _wait_until_ready(server, processes)
-            yield server
-        finally:
-            _stop(processes)
-
-
-def _start_worker(address: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "fastgear", "worker", "--server", address, "--prefetch", "4"]
-    return subprocess.Popen([*command, "fastgear.cli.wordcount"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
-def _wait_until_ready(server: Server, processes: list[subprocess.Popen[bytes]]) -> None:
-    deadline = time.monotonic() + _START_S
-    while sum(function.workers for function in server.snapshot().functions) < len(processes):
-        dead = next((process for process in processes if process.poll() is not None), None)
-        if dead is not None:
-            output = dead.stderr.read().decode("utf-8", "replace").strip() if dead.stderr else ""
-            raise CommandError(f"a worker process ended with exit code {dead.returncode}:\n{output}")
-        if time.monotonic() > deadline:
-            raise CommandError(f"the worker processes were not ready after {_START_S:g} s")
-        time.sleep(0.01)
-
-
-def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+        workers.wait_ready(count, _START_S)
+        yield server
 
 
 def _serve(workers: int) -> int:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""``fastgear serve``: a job server until a signal ends it. Its options are those of ServerConfig."""
+"""``fastgear serve``: a job server until a signal ends it, with worker processes or without.
+
+Its options are those of ServerConfig and, for the workers, of SupervisorConfig.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,32 @@ import contextlib
 import os
 import resource
 import signal
-from collections.abc import Iterator
-from typing import Any
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from fastgear.cli.common import CommandError, note
-from fastgear.config import Option, ServerConfig, options
+from fastgear.cli.common import USAGE, CommandError, note
+from fastgear.cli.options import add_options, given_options
+from fastgear.cli.worker import report, work
+from fastgear.config import ServerConfig, SupervisorConfig
 from fastgear.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fastgear.server.server import Server
+    from fastgear.supervisor.launch import Workers
 
 EXAMPLES = """\
 examples:
   fastgear serve                                        on 127.0.0.1:4730
   fastgear serve --listen :4730                         on every interface, IPv4 and IPv6
   fastgear serve --listen 127.0.0.1:4730 --listen unix:/run/fastgear.sock
+  fastgear serve --import myapp.tasks --workers 4       with four worker processes
 
 Every option can be given in the environment, as FASTGEAR_ and its name in capitals.
-SIGTERM and SIGINT end the server; SIGUSR1 lets it finish its jobs first and take no new ones.
+SIGTERM and SIGINT end the server, after its own workers have finished the jobs in hand; a second one ends at once. SIGUSR1
+lets the server finish all its jobs first and take no new ones. With workers, SIGHUP replaces them by new ones that import
+MODULE afresh, and SIGTTIN and SIGTTOU want one more or less.
 """
 
 
@@ -30,39 +44,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("-p", "--port", type=int, help="the port for --listen addresses that name none (default: 4730)")
     parser.add_argument("-P", "--pid-file", metavar="FILE", help="write the process id here, and remove it at the end")
-    for name, option, default in options():
-        _add_option(parser, name, option, default)
+    add_options(parser, ServerConfig)
+    group = parser.add_argument_group("worker processes")
+    group.add_argument(
+        "--import", dest="target", metavar="MODULE[:NAME]", help="run these functions, as `fastgear worker` does"
+    )
+    add_options(group, SupervisorConfig)
 
 
-def _add_option(parser: argparse.ArgumentParser, name: str, option: Option, default: Any) -> None:
-    shown = ", ".join(default) if isinstance(default, tuple) else default
-    text = f"{option.help} (default: {'none' if shown == '' else shown})".replace("%", "%%")
-    if option.kind == "switch":
-        parser.add_argument(*option.flags, dest=name, action=argparse.BooleanOptionalAction, default=None, help=text)
-    elif option.kind == "addresses":
-        parser.add_argument(*option.flags, dest=name, action="append", metavar="ADDRESS", help=text)
-    elif option.kind == "number":
-        parser.add_argument(*option.flags, dest=name, type=int, metavar="N", help=text)
-    else:
-        parser.add_argument(*option.flags, dest=name, choices=option.choices or None, metavar="TEXT", help=text)
-
-
-def read_config(args: argparse.Namespace, environment: dict[str, str]) -> ServerConfig:
+def read_config(args: argparse.Namespace, environment: Mapping[str, str]) -> ServerConfig:
     """The command line's options, then the environment's, then the defaults."""
-    values: dict[str, Any] = {}
-    for name, option, _ in options():
-        given = getattr(args, name)
-        if given is None and option.env in environment:
-            given = _from_environment(option, environment[option.env])
-        if given is not None:
-            values[name] = tuple(given) if option.kind == "addresses" else given
+    values = given_options(args, environment, ServerConfig)
     port = args.port if args.port is not None else _port_of(environment)
     if port is not None:
         values["listen"] = tuple(_with_port(address, port) for address in values.get("listen", ("127.0.0.1",)))
     return ServerConfig(**values)
 
 
-def _port_of(environment: dict[str, str]) -> int | None:
+def _port_of(environment: Mapping[str, str]) -> int | None:
     port = environment.get("GEARMAND_PORT")
     if port is None:
         return None
@@ -78,53 +77,88 @@ def _with_port(address: str, port: int) -> str:
     return f"{address}:{port}"
 
 
-def _from_environment(option: Option, text: str) -> Any:
-    if option.kind == "addresses":
-        return [address.strip() for address in text.split(",") if address.strip()]
-    if option.kind == "switch":
-        if text.lower() not in ("1", "yes", "true", "on", "0", "no", "false", "off"):
-            raise ConfigError(f"{option.env}: {text!r} is neither yes nor no")
-        return text.lower() in ("1", "yes", "true", "on")
-    if option.kind == "number":
-        try:
-            return int(text)
-        except ValueError:
-            raise ConfigError(f"{option.env}: {text!r} is not a whole number") from None
-    return text
-
-
 def run(args: argparse.Namespace) -> int:
     from fastgear.server.server import Server
 
-    config = read_config(args, dict(os.environ))
+    config = read_config(args, os.environ)
+    target = args.target or os.environ.get("FASTGEAR_IMPORT")
+    if args.workers is not None and target is None:
+        raise CommandError("--workers: say what they are to run, with --import MODULE", USAGE)
+    workers_config = SupervisorConfig(**given_options(args, os.environ, SupervisorConfig))
     _raise_descriptor_limit()
-    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
+    signals = _ENDING | _WORKERS if target else _ENDING
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before the loop's thread starts, so that it inherits this
-    server = Server(config=config)
-    with _pid_file(args.pid_file):
-        try:
-            server.start()
-        except OSError as error:
-            raise CommandError(f"{error.strerror or error}") from error
-        note(f"fastgear: serving on {', '.join(server.addresses)}")
-        try:
-            _serve(server, signals)
-        finally:
-            server.stop()
+    with _pid_file(args.pid_file), contextlib.ExitStack() as stack:
+        if target:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastgear-"))
+            config = replace(config, listen=(*config.listen, _private_address(folder)))
+        server = Server(config=config)
+        _start(server)
+        stack.callback(server.stop)
+        note(f"fastgear: serving on {', '.join(server.addresses[:-1] if target else server.addresses)}")
+        workers = stack.enter_context(_launch(target, server.addresses[-1], workers_config)) if target else None
+        _serve(server, workers, signals)
     note("fastgear: stopped")
     return 0
 
 
-def _serve(server: Any, signals: set[signal.Signals]) -> None:
+_ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
+_WORKERS = {signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD}
+
+
+def _private_address(folder: str) -> str:
+    """The socket of this server's own workers; nobody else gets into the folder, whose mode is 0700.
+
+    Whoever is to be checked besides (SO_PEERCRED) is checked by the server, where it accepts.
+    """
+    return f"unix:{folder}/workers"
+
+
+def _start(server: Server) -> None:
+    try:
+        server.start()
+    except OSError as error:
+        raise CommandError(f"{error.strerror or error}") from error
+
+
+def _launch(target: str, address: str, config: SupervisorConfig) -> Workers:
+    """In a fresh interpreter, since this process has the server's thread."""
+    from fastgear.supervisor.launch import launch
+
+    return launch(work, target, (address,), {}, config=config, report=report)
+
+
+def _serve(server: Server, workers: Workers | None, signals: set[signal.Signals]) -> None:
     """Until a signal says otherwise; a second one ends a drain."""
-    if signal.sigwait(signals) != signal.SIGUSR1:
-        return
+    while (number := signal.sigwait(signals)) not in _ENDING:
+        assert workers is not None
+        if number != signal.SIGCHLD:
+            os.kill(workers.pid, number)
+        workers.receive()
+        if not workers.running:
+            raise CommandError("the worker processes have ended, and so does the server")
+    if number == signal.SIGUSR1:
+        _drain(server)
+    elif workers is not None:
+        _drain_workers(workers, signals)
+
+
+def _drain(server: Server) -> None:
     note("fastgear: finishing the jobs that there are; no new ones are taken")
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end_now)
     with contextlib.suppress(_EndNow):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         server.stop(drain=float("inf"))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # what is left to do is short
+
+
+def _drain_workers(workers: Workers, signals: set[signal.Signals]) -> None:
+    """Until the last has left, or another signal comes."""
+    note("fastgear: the workers finish the jobs in hand")
+    workers.drain()
+    while workers.running and signal.sigwait(signals) not in (signal.SIGTERM, signal.SIGINT):
+        workers.receive()
 
 
 class _EndNow(BaseException):

@@ -155,7 +155,8 @@ cdef int counters(state_t* state, buffer_t* out) noexcept nogil:
             delayed += state.by_id[id].delayed
     result = counter(out, "connections", state.peer_count) | counter(out, "functions", table_length(&state.functions))
     result |= counter(out, "queued", queued) | counter(out, "running", running) | counter(out, "delayed", delayed)
-    result |= counter(out, "memory_bytes", state.memory) | counter(out, "packets_total", state.counters.packets)
+    result |= counter(out, "memory_bytes", state.memory) | counter(out, "output_bytes", state.output)
+    result |= counter(out, "packets_total", state.counters.packets)
     result |= counter(out, "submitted_total", state.counters.submitted)
     result |= counter(out, "coalesced_total", state.counters.coalesced)
     result |= counter(out, "assigned_total", state.counters.assigned)
@@ -165,6 +166,7 @@ cdef int counters(state_t* state, buffer_t* out) noexcept nogil:
     result |= counter(out, "cancelled_total", state.counters.cancelled)
     result |= counter(out, "refused_total", state.counters.refused) | counter(out, "noops_total", state.counters.noops)
     result |= counter(out, "rescues_total", state.counters.rescues)
+    result |= counter(out, "cut_off_total", state.counters.cut_off)
     return result | text_string(out, ".\n")
 
 

@@ -4,8 +4,11 @@
 from fastgear.core.model cimport job_t, peer_t, state_t
 from fastgear.protocol.packet cimport packet_t
 
-# Give peer its next job in the form that its grab asks for (GRAB_JOB, GRAB_JOB_UNIQ or GRAB_JOB_ALL), or NO_JOB.
+# Give peer its next job in the form that its grab asks for (GRAB_JOB, GRAB_JOB_UNIQ or GRAB_JOB_ALL). When there is none
+# say NO_JOB, or let the grab wait where that was asked for.
 cdef void assign_next(state_t* state, peer_t* peer, int grab) noexcept nogil
+# Answer the grabs that wait and for which there are jobs now; before the output of a turn is sent.
+cdef void assign_parked(state_t* state) noexcept nogil
 
 # Pass what a worker said of its job on to the clients that wait: same type, same bytes.
 cdef void pass_on(state_t* state, job_t* job, const packet_t* packet) noexcept nogil

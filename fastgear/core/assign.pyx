@@ -7,19 +7,25 @@ the back after that: a job that kills its workers must not hold up the others.
 
 from libc.stdint cimport uint32_t
 
-from fastgear.base.heap cimport heap_entry_t, heap_push, heap_top
+from fastgear.base.blob cimport blob_copy, blob_release
+from fastgear.base.heap cimport heap_entry_t, heap_push, heap_remove, heap_top
 from fastgear.base.list cimport link_t, list_first, list_is_empty
 from fastgear.base.status cimport FG_OK
+from fastgear.core.flow cimport flow_is_spent, peer_doom
 from fastgear.core.functions cimport function_name
 from fastgear.core.jobs cimport (
     handle_slice, handle_t, job_free, job_from_in_place, job_handle, job_reducer, job_unique, job_workload, wait_free,
     wait_from_in_job, wait_from_in_peer,
 )
-from fastgear.core.model cimport JOB_RUNNING, ability_t, wait_t
-from fastgear.core.peers cimport peer_doom, send_data, send_empty, send_parts
+from fastgear.core.model cimport HOLD_CLIENT, JOB_RUNNING, ability_t, wait_t
+from fastgear.core.peers cimport send_data, send_empty, send_parts
 from fastgear.core.queues cimport job_from_timer, queue_back, queue_front, queue_take, unplace
-from fastgear.core.workers cimport ability_find, worker_is_up
+from fastgear.core.workers cimport ability_find, peer_from_in_served, worker_is_up, worker_sleep
 from fastgear.protocol.packet cimport PacketType, slice_t
+
+cdef enum:
+    SHARED = 1024               # bytes of data from which on several clients get the same ones
+    POSTPONE_NS = 100000000
 
 
 # -- out --------------------------------------------------------------------------------------------------------------
@@ -27,9 +33,27 @@ from fastgear.protocol.packet cimport PacketType, slice_t
 cdef void assign_next(state_t* state, peer_t* peer, int grab) noexcept nogil:
     cdef job_t* job = queue_take(state, peer)
     worker_is_up(state, peer)  # after the job is out of the line, or another worker would be woken for it
-    if job == NULL:
+    if job != NULL:
+        hand_over(state, peer, job, grab)
+    elif not peer.parks:
         send_empty(state, peer, PacketType.NO_JOB)
-        return
+    else:
+        peer.parked += 1
+        peer.parked_grab = grab
+        worker_sleep(state, peer)
+
+
+cdef void assign_parked(state_t* state) noexcept nogil:
+    cdef peer_t* peer
+    while not list_is_empty(&state.served):
+        peer = peer_from_in_served(list_first(&state.served))
+        peer.parked -= 1
+        assign_next(state, peer, peer.parked_grab)
+        if peer.parked > 0:
+            worker_sleep(state, peer)
+
+
+cdef void hand_over(state_t* state, peer_t* peer, job_t* job, int grab) noexcept nogil:
     if job.attempts < 0xFFFF:
         job.attempts += 1
     state.counters.assigned += 1
@@ -82,10 +106,27 @@ cdef void send_fail(state_t* state, peer_t* peer, const job_t* job) noexcept nog
 
 
 cdef void pass_on(state_t* state, job_t* job, const packet_t* packet) noexcept nogil:
+    pass_on_to(state, job, packet, True)
+
+
+cdef void pass_on_to(state_t* state, job_t* job, const packet_t* packet, bint everybody) noexcept nogil:
+    """To several, data that are not small go by reference, as large ones always do. `everybody`, or else those who want
+    exceptions, and WORK_FAIL to the others."""
     cdef link_t* link = job.waits.next
+    cdef packet_t shared = packet[0]
+    cdef peer_t* peer
+    if job.waiting > 1 and packet.blob == NULL and packet.data.length >= SHARED:
+        shared.blob = blob_copy(packet.data.bytes, packet.data.length)  # NULL: each gets a copy after all
     while link != &job.waits:
-        forward(state, wait_from_in_job(link).peer, packet)
+        peer = wait_from_in_job(link).peer
+        if everybody or peer.exceptions:
+            forward(state, peer, &shared)
+        else:
+            send_fail(state, peer, job)
+        state.effort += 1
         link = link.next
+    if shared.blob != packet.blob:
+        blob_release(shared.blob)
 
 
 cdef void end_completed(state_t* state, job_t* job, const packet_t* packet) noexcept nogil:
@@ -96,15 +137,7 @@ cdef void end_completed(state_t* state, job_t* job, const packet_t* packet) noex
 
 
 cdef void end_with_exception(state_t* state, job_t* job, const packet_t* packet) noexcept nogil:
-    cdef link_t* link = job.waits.next
-    cdef peer_t* peer
-    while link != &job.waits:
-        peer = wait_from_in_job(link).peer
-        if peer.exceptions:
-            forward(state, peer, packet)
-        else:
-            send_fail(state, peer, job)
-        link = link.next
+    pass_on_to(state, job, packet, False)
     state.counters.failed += 1
     unplace(state, job)
     job_free(state, job)
@@ -114,6 +147,7 @@ cdef void end_failed(state_t* state, job_t* job) noexcept nogil:
     cdef link_t* link = job.waits.next
     while link != &job.waits:
         send_fail(state, wait_from_in_job(link).peer, job)
+        state.effort += 1
         link = link.next
     state.counters.failed += 1
     unplace(state, job)
@@ -157,7 +191,7 @@ cdef void forget_waits(state_t* state, peer_t* peer) noexcept nogil:
     while not list_is_empty(&peer.waits):
         wait = wait_from_in_peer(list_first(&peer.waits))
         job = wait.job
-        wait_free(wait)
+        wait_free(state, wait)
         if not job.background and job.place != JOB_RUNNING and list_is_empty(&job.waits):
             unplace(state, job)
             job_free(state, job)
@@ -166,11 +200,25 @@ cdef void forget_waits(state_t* state, peer_t* peer) noexcept nogil:
 cdef void time_out_due(state_t* state) noexcept nogil:
     cdef heap_entry_t* entry = heap_top(&state.timeouts)
     cdef job_t* job
-    while entry != NULL and entry.key <= state.now_ns:
+    while entry != NULL and entry.key <= state.now_ns and not flow_is_spent(state):
         job = job_from_timer(entry)
-        state.counters.timed_out += 1
-        if state.settings.timeout_fails:
-            end_failed(state, job)
+        state.effort += 1
+        if job.worker.hold == HOLD_CLIENT:
+            postpone(state, job)
         else:
-            give_back(state, job)
+            time_out(state, job)
         entry = heap_top(&state.timeouts)
+
+
+cdef void time_out(state_t* state, job_t* job) noexcept nogil:
+    state.counters.timed_out += 1
+    if state.settings.timeout_fails:
+        end_failed(state, job)
+    else:
+        give_back(state, job)
+
+
+cdef void postpone(state_t* state, job_t* job) noexcept nogil:
+    """Its worker's reports wait here, on our account: the job's may be among them."""
+    heap_remove(&state.timeouts, &job.timer)
+    heap_push(&state.timeouts, &job.timer, state.now_ns + POSTPONE_NS)  # there is room: it was just there

@@ -3,8 +3,8 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from fastgear.base.list cimport link_t
 from fastgear.base.status cimport FG_OK
+from fastgear.core.flow cimport memory_is_short
 from fastgear.core.functions cimport function_find_or_create, function_total
 from fastgear.core.jobs cimport (
     handle_slice, handle_t, job_by_handle, job_by_order, job_by_unique, job_free, job_handle, job_new, order_t, wait_add,
@@ -120,7 +120,7 @@ cdef void submit(state_t* state, peer_t* peer, const order_t* order, int64_t due
         job_free(state, job)
         send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
         return
-    if not order.background and wait_add(job, peer) != FG_OK:
+    if not order.background and wait_add(state, job, peer) != FG_OK:
         job_free(state, job)
         send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
         return
@@ -130,7 +130,10 @@ cdef void submit(state_t* state, peer_t* peer, const order_t* order, int64_t due
 
 
 cdef void join(state_t* state, peer_t* peer, job_t* job, const order_t* order) noexcept nogil:
-    if not order.background and wait_add(job, peer) != FG_OK:
+    if memory_is_short(state, 0):
+        refuse(state, peer, "QUEUE_ERROR", "The server's memory limit is reached")
+        return
+    if not order.background and wait_add(state, job, peer) != FG_OK:
         send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
         return
     if order.background:
@@ -145,7 +148,7 @@ cdef bint has_room(state_t* state, peer_t* peer, const order_t* order) noexcept 
     cdef int64_t limit = function.max_queue[order.priority]
     if limit > 0 and function_total(function) >= <uint64_t>limit:
         return refuse(state, peer, "QUEUE_ERROR", "Job queue is full")
-    if state.settings.max_memory and state.memory + order.workload.length > state.settings.max_memory:
+    if memory_is_short(state, order.workload.length):
         return refuse(state, peer, "QUEUE_ERROR", "The server's memory limit is reached")
     return True
 
@@ -179,18 +182,11 @@ cdef inline slice_t digits_of(uint8_t* room, uint64_t number) noexcept nogil:
 
 
 cdef void status_of(const job_t* job, status_t* status) noexcept nogil:
-    cdef const link_t* link
-    cdef uint64_t clients = 0
-    if job != NULL:
-        link = job.waits.next
-        while link != &job.waits:
-            clients += 1
-            link = link.next
     status.known = flag(job != NULL)
     status.running = flag(job != NULL and job.place == JOB_RUNNING)
     status.numerator = digits_of(status.digits[0], job.numerator if job != NULL else 0)
     status.denominator = digits_of(status.digits[1], job.denominator if job != NULL else 0)
-    status.clients = digits_of(status.digits[2], clients)
+    status.clients = digits_of(status.digits[2], job.waiting if job != NULL else 0)
 
 
 cdef void on_get_status(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:

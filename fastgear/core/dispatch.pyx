@@ -87,11 +87,15 @@ cdef void on_echo(state_t* state, peer_t* peer, const packet_t* packet) noexcept
 
 
 cdef void on_option(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
+    """exceptions is gearmand's; fastgear/wait lets grabs wait for a job, instead of NO_JOB, PRE_SLEEP and NOOP."""
     if word_is(packet.args[0], "exceptions"):
         peer.exceptions = True
-        send_parts(state, peer, PacketType.OPTION_RES, packet.args, 1)
+    elif word_is(packet.args[0], "fastgear/wait"):
+        peer.parks = True
     else:
         send_error(state, peer, "UNKNOWN_OPTION", "Server does not recognize given option")
+        return
+    send_parts(state, peer, PacketType.OPTION_RES, packet.args, 1)
 
 
 cdef void on_set_client_id(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:

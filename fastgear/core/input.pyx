@@ -5,23 +5,30 @@ Framing survives every packet whose size is known: what is wrong with it is answ
 Only a wrong magic, or an endless text line, ends the connection, after its answer has left.
 """
 
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 
-from fastgear.base.alloc cimport fg_free, fg_malloc
+from fastgear.base.alloc cimport fg_free, fg_malloc, fg_realloc
 from fastgear.base.blob cimport blob_new, blob_release, blob_resize, blob_t
+from fastgear.base.buffer cimport buffer_length
 from fastgear.base.check cimport fg_check
 from fastgear.base.status cimport FG_NEED_MORE, FG_OK
 from fastgear.core.admin cimport answer_line
 from fastgear.core.dispatch cimport dispatch
-from fastgear.core.model cimport LARGE_PACKET
-from fastgear.core.peers cimport peer_doom, peer_touch, send_error
+from fastgear.core.flow cimport flow_stops, flow_stops_report, is_report, memory_is_short, peer_doom
+from fastgear.core.model cimport HOLD_NOTHING, LARGE_PACKET, MAX_HANDLE
+from fastgear.core.peers cimport peer_touch, send_error
+from fastgear.core.worker_requests cimport is_own_job, no_such_job, refuse_report
+from fastgear.protocol.encoder cimport slice_of
 from fastgear.protocol.packet cimport (
-    PACKET_BAD_ARGUMENTS, PACKET_BAD_TYPE, packet_read, packet_read_head, packet_t,
+    HEADER_SIZE, PACKET_BAD_ARGUMENTS, PACKET_BAD_TYPE, packet_read, packet_read_head, packet_t,
 )
 from fastgear.protocol.text cimport MAX_LINE, line_read, line_t, text_string
 
 cdef enum:
-    FIRST_BLOB = 1 << 20        # bytes taken for large data at first; more only as they arrive
+    FIRST_BLOB = 1 << 16        # bytes taken for large data at first; more only as they arrive
+
+cdef const char* NO_ROOM = "The server's memory limit is reached"
+cdef const char* NO_MEMORY = "The server is out of memory"
 
 
 cdef size_t input_resume(peer_t* peer, uint8_t* to) noexcept nogil:
@@ -35,10 +42,13 @@ cdef size_t input_resume(peer_t* peer, uint8_t* to) noexcept nogil:
 
 cdef void input_receive(state_t* state, peer_t* peer, const uint8_t* bytes, size_t length) noexcept nogil:
     cdef size_t used = 0, step
-    fg_check(peer.rest == NULL and peer.blob == NULL)
+    fg_check(peer.rest == NULL and peer.blob == NULL and peer.hold == HOLD_NOTHING)
+    state.speaker = peer
     while used < length and not peer.closing:
         if peer.skip > 0:
             step = skip(peer, length - used)
+        elif flow_stops(state, peer, bytes + used, length - used):
+            break
         elif bytes[used] == 0:
             step = take_packet(state, peer, bytes + used, length - used)
         else:
@@ -46,8 +56,52 @@ cdef void input_receive(state_t* state, peer_t* peer, const uint8_t* bytes, size
         if step == 0:
             break
         used += step
+    state.speaker = NULL
     if used < length and not peer.closing and peer.blob == NULL:
         keep_rest(state, peer, bytes + used, length - used)
+
+
+cdef void input_more(state_t* state, peer_t* peer, const uint8_t* bytes, size_t length) noexcept nogil:
+    cdef size_t wanted
+    cdef uint8_t* to
+    while length > 0 and not peer.closing:
+        wanted = input_wants(state, peer, &to)
+        if wanted == 0:
+            break
+        wanted = min(wanted, length)
+        memcpy(to, bytes, wanted)
+        input_filled(state, peer, wanted)
+        bytes += wanted
+        length -= wanted
+    if length == 0 or peer.closing:
+        return
+    if peer.rest != NULL:
+        append_to_rest(state, peer, bytes, length)
+        if peer.hold == HOLD_NOTHING and not peer.closing:
+            input_continue(state, peer)
+    elif peer.hold == HOLD_NOTHING:
+        input_receive(state, peer, bytes, length)
+    else:
+        keep_rest(state, peer, bytes, length)
+
+
+cdef void append_to_rest(state_t* state, peer_t* peer, const uint8_t* bytes, size_t length) noexcept nogil:
+    cdef void* grown = fg_realloc(peer.rest, peer.rest_length + length)
+    if grown == NULL:
+        peer_doom(state, peer)
+        return
+    peer.rest = <uint8_t*>grown
+    memcpy(peer.rest + peer.rest_length, bytes, length)
+    peer.rest_length += length
+
+
+cdef void input_continue(state_t* state, peer_t* peer) noexcept nogil:
+    cdef uint8_t* bytes = peer.rest
+    cdef size_t length = peer.rest_length
+    peer.rest = NULL
+    peer.rest_length = 0
+    input_receive(state, peer, bytes, length)
+    fg_free(bytes)
 
 
 cdef inline size_t skip(peer_t* peer, size_t available) noexcept nogil:
@@ -82,12 +136,14 @@ cdef size_t take_packet(state_t* state, peer_t* peer, const uint8_t* bytes, size
     if status == PACKET_BAD_TYPE and packet.length <= state.settings.max_packet_size:
         return refuse(state, peer, &packet, "INVALID_COMMAND", "There is no packet of this type")
     if status != PACKET_BAD_TYPE and packet.length > state.settings.max_packet_size:
-        return refuse(state, peer, &packet, "ARGUMENT_TOO_LARGE", "The packet is larger than the server allows")
+        return refuse_large(state, peer, bytes, available, &packet)
     if status == FG_NEED_MORE:
         return begin_large(state, peer, bytes, available, &packet) if packet.length > LARGE_PACKET else 0
     if (status == FG_OK or status == PACKET_BAD_ARGUMENTS) and packet.length - packet.data_length > LARGE_PACKET:
         return refuse_arguments(state, peer, &packet)
     if status == FG_OK:
+        if flow_stops_report(state, peer, &packet):
+            return 0
         dispatch(state, peer, &packet)
         return packet.length
     if status == PACKET_BAD_ARGUMENTS:
@@ -104,6 +160,21 @@ cdef size_t refuse(state_t* state, peer_t* peer, const packet_t* packet, const c
     return skip(peer, 1)  # the caller's loop skips the rest
 
 
+cdef size_t refuse_large(
+    state_t* state, peer_t* peer, const uint8_t* bytes, size_t available, packet_t* packet
+) noexcept nogil:
+    """Of a report the handle must be here before it can be refused: its job ends with it."""
+    cdef const uint8_t* nul
+    if is_report(packet):
+        available = min(available, <size_t>HEADER_SIZE + MAX_HANDLE + 1)
+        nul = <const uint8_t*>memchr(bytes + HEADER_SIZE, 0, available - HEADER_SIZE)
+        if nul == NULL and available < HEADER_SIZE + MAX_HANDLE + 1:
+            return 0
+        if nul != NULL:
+            refuse_report(state, peer, slice_of(bytes + HEADER_SIZE, nul - (bytes + HEADER_SIZE)))
+    return refuse(state, peer, packet, "ARGUMENT_TOO_LARGE", "The packet is larger than the server allows")
+
+
 cdef size_t refuse_arguments(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
     """The arguments, unlike the data, must be here before anything else, so they may not be large."""
     return refuse(state, peer, packet, "ARGUMENT_TOO_LARGE", "The arguments of the packet are too large")
@@ -115,54 +186,75 @@ cdef size_t begin_large(
     state_t* state, peer_t* peer, const uint8_t* bytes, size_t available, packet_t* packet
 ) noexcept nogil:
     cdef int status = packet_read_head(bytes, available, packet)
-    cdef size_t head, announced
-    if status == FG_NEED_MORE:
-        if available < LARGE_PACKET:
-            return 0
+    cdef size_t head
+    if status == FG_NEED_MORE and available < LARGE_PACKET:
+        return 0
+    head = packet.length - packet.data_length
+    if status != FG_OK or head > LARGE_PACKET:
         return refuse_arguments(state, peer, packet)
-    announced = packet.data_length
-    if status != FG_OK or packet.length - announced > LARGE_PACKET:
-        return refuse_arguments(state, peer, packet)
-    if state.settings.max_memory and state.memory + announced > state.settings.max_memory:
-        return refuse(state, peer, packet, "QUEUE_ERROR", "The server's memory limit is reached")
-    head = packet.length - announced
-    peer.blob = blob_new(announced if announced < FIRST_BLOB else FIRST_BLOB)
+    if is_report(packet) and not is_own_job(state, peer, packet.args[0]):
+        return refuse(state, peer, packet, "JOB_NOT_FOUND", no_such_job(packet.type))
+    if flow_stops_report(state, peer, packet):
+        return 0
+    if not is_report(packet) and memory_is_short(state, packet.data_length):
+        return refuse(state, peer, packet, "QUEUE_ERROR", NO_ROOM)
+    peer.blob = blob_new(min(packet.data_length, max(packet.data.length, <size_t>FIRST_BLOB)))
     if peer.blob == NULL:
-        return refuse(state, peer, packet, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
+        if is_report(packet):
+            refuse_report(state, peer, packet.args[0])
+        return refuse(state, peer, packet, "MEMORY_ALLOCATION_FAILURE", NO_MEMORY)
+    state.memory += peer.blob.capacity
     if keep_rest(state, peer, bytes, head) != FG_OK:
         return available
     packet_read_head(peer.rest, head, &peer.head)  # once more, so that its arguments point into rest
     memcpy(peer.blob.bytes, packet.data.bytes, packet.data.length)
     peer.blob.length = packet.data.length
-    peer.blob_missing = announced - packet.data.length
+    peer.blob_missing = packet.data_length - packet.data.length
     return available
 
 
 cdef size_t input_wants(state_t* state, peer_t* peer, uint8_t** to) noexcept nogil:
-    cdef blob_t* grown
-    cdef size_t room, capacity
+    cdef size_t room
     if peer.blob == NULL or peer.closing:
         return 0
-    if peer.blob.length == peer.blob.capacity:
-        capacity = peer.blob.capacity * 2
-        if capacity > peer.blob.length + peer.blob_missing:
-            capacity = peer.blob.length + peer.blob_missing
-        grown = blob_resize(peer.blob, capacity)
-        if grown == NULL:
-            give_up_large(state, peer)
-            return 0
-        peer.blob = grown
+    if peer.blob.length == peer.blob.capacity and not grow_large(state, peer):
+        return 0
     room = peer.blob.capacity - peer.blob.length
     to[0] = peer.blob.bytes + peer.blob.length
     return room if room < peer.blob_missing else peer.blob_missing
 
 
-cdef void give_up_large(state_t* state, peer_t* peer) noexcept nogil:
-    send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
+cdef bint grow_large(state_t* state, peer_t* peer) noexcept nogil:
+    """Twice the room, up to what is announced. False: there is none, and the packet is given up."""
+    cdef size_t more = peer.blob.capacity if peer.blob.capacity < peer.blob_missing else peer.blob_missing
+    cdef blob_t* grown
+    if not is_report(&peer.head) and memory_is_short(state, more):
+        give_up_large(state, peer, "QUEUE_ERROR", NO_ROOM)
+        return False
+    grown = blob_resize(peer.blob, peer.blob.capacity + more)
+    if grown == NULL:
+        if is_report(&peer.head):
+            refuse_report(state, peer, peer.head.args[0])
+        give_up_large(state, peer, "MEMORY_ALLOCATION_FAILURE", NO_MEMORY)
+        return False
+    peer.blob = grown
+    state.memory += more
+    return True
+
+
+cdef void give_up_large(state_t* state, peer_t* peer, const char* code, const char* text) noexcept nogil:
+    send_error(state, peer, code, text)
     peer.skip = peer.blob_missing
-    blob_release(peer.blob)
-    peer.blob = NULL
+    blob_release(take_blob(state, peer))
     drop_rest(peer)
+
+
+cdef blob_t* take_blob(state_t* state, peer_t* peer) noexcept nogil:
+    """Out of the peer's hands, and out of the count."""
+    cdef blob_t* blob = peer.blob
+    peer.blob = NULL
+    state.memory -= blob.capacity
+    return blob
 
 
 cdef void input_filled(state_t* state, peer_t* peer, size_t length) noexcept nogil:
@@ -171,11 +263,12 @@ cdef void input_filled(state_t* state, peer_t* peer, size_t length) noexcept nog
     peer.blob_missing -= length
     if peer.blob_missing > 0:
         return
-    peer.head.blob = blob
+    peer.head.blob = take_blob(state, peer)
     peer.head.data.bytes = blob.bytes
     peer.head.data.length = blob.length
-    peer.blob = NULL
+    state.speaker = peer
     dispatch(state, peer, &peer.head)
+    state.speaker = NULL
     blob_release(blob)
     drop_rest(peer)
 
@@ -196,5 +289,6 @@ cdef size_t take_line(state_t* state, peer_t* peer, const uint8_t* bytes, size_t
     if status != FG_OK:
         peer_doom(state, peer)
     else:
+        state.effort += (buffer_length(&peer.out) - peer.counted) >> 5  # a listing costs more than its bytes
         peer_touch(state, peer)
     return line.length

@@ -40,8 +40,8 @@ cdef job_t* job_by_unique(state_t* state, function_t* function, slice_t unique) 
 
 cdef void job_handle(const state_t* state, const job_t* job, handle_t* handle) noexcept nogil
 
-cdef int wait_add(job_t* job, peer_t* peer) noexcept nogil
-cdef void wait_free(wait_t* wait) noexcept nogil
+cdef int wait_add(state_t* state, job_t* job, peer_t* peer) noexcept nogil  # FG_OK or FG_ENOMEM
+cdef void wait_free(state_t* state, wait_t* wait) noexcept nogil
 
 cdef inline job_t* job_from_in_place(link_t* link) noexcept nogil:
     return <job_t*>(<char*>link - <size_t>&(<job_t*>NULL).in_place)

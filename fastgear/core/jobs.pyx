@@ -112,6 +112,7 @@ cdef job_t* job_new(state_t* state, const order_t* order) noexcept nogil:
     job.worker = NULL
     job.numerator = job.denominator = 0
     job.attempts = 0
+    job.waiting = 0
     job.priority = order.priority
     job.background = order.background
     job.has_reducer = order.has_reducer
@@ -142,7 +143,7 @@ cdef void release(state_t* state, job_t* job) noexcept nogil:
     """Give its memory back; the tables are the caller's."""
     cdef link_t* link = list_first(&job.waits)
     while link != NULL:
-        wait_free(wait_from_in_job(link))
+        wait_free(state, wait_from_in_job(link))
         link = list_first(&job.waits)
     state.memory -= weight(job)
     if job.blob != NULL:
@@ -200,6 +201,7 @@ cdef job_t* job_by_unique(state_t* state, function_t* function, slice_t unique) 
         return NULL
     order.unique = unique
     order.workload = slice_of(NULL, 0)
+    state.effort += state.by_id_length >> 2
     for id in range(state.by_id_length):
         order.function = state.by_id[id]
         if order.function == NULL or (function != NULL and function != order.function):
@@ -215,18 +217,22 @@ cdef void job_handle(const state_t* state, const job_t* job, handle_t* handle) n
     handle.length = state.prefix_length + format_u64(handle.bytes + state.prefix_length, job.in_jobs.hash)
 
 
-cdef int wait_add(job_t* job, peer_t* peer) noexcept nogil:
+cdef int wait_add(state_t* state, job_t* job, peer_t* peer) noexcept nogil:
     cdef wait_t* wait = <wait_t*>fg_calloc(1, sizeof(wait_t))
     if wait == NULL:
         return FG_ENOMEM
     wait.job = job
     wait.peer = peer
+    job.waiting += 1
+    state.memory += sizeof(wait_t)
     list_push_back(&job.waits, &wait.in_job)
     list_push_back(&peer.waits, &wait.in_peer)
     return FG_OK
 
 
-cdef void wait_free(wait_t* wait) noexcept nogil:
+cdef void wait_free(state_t* state, wait_t* wait) noexcept nogil:
+    wait.job.waiting -= 1
+    state.memory -= sizeof(wait_t)
     link_remove(&wait.in_job)
     link_remove(&wait.in_peer)
     fg_free(wait)

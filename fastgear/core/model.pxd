@@ -36,6 +36,12 @@ cdef enum:                      # where a job is
     JOB_QUEUED = 1              # in its function's queue
     JOB_RUNNING = 2             # in its worker's jobs
 
+cdef enum:                      # why a peer's input waits
+    HOLD_NOTHING = 0            # it does not
+    HOLD_FULL = 1               # until the peer has read more of the answers to its own requests
+    HOLD_CLIENT = 2             # until a client, whom its next report is for, has; it is in that one's `held`
+    HOLD_TURN = 3               # until the next turn: others come first; it is in state.resumed
+
 ctypedef struct peer_t
 
 ctypedef struct settings_t:     # chosen when the state is made, constant after that
@@ -45,9 +51,11 @@ ctypedef struct settings_t:     # chosen when the state is made, constant after 
     uint32_t worker_wakeup      # sleepers woken per queued job; 0: all of them
     int64_t rescue_ns           # how long a woken worker may take to grab before another is woken
     int64_t max_queue           # default limit of a function's jobs; 0: none
-    uint64_t max_memory         # bytes of jobs and workloads; 0: no limit
+    uint64_t max_memory         # bytes of jobs, workloads and waiting output; 0: no limit
     size_t max_packet_size      # header included
-    size_t max_output           # unsent bytes at which a peer is given up
+    size_t max_output           # unsent bytes of a peer above which others' reports to it wait
+    size_t pause_output         # unsent bytes of answers to a peer's own requests at which further ones wait
+    int64_t output_timeout_ns   # how long a peer with more than max_output may take for a quarter of it
     const char* verbose         # the word that the text command "verbose" answers
 
 # One named thing that workers can do. Owned by state.functions; freed by function_free.
@@ -77,6 +85,7 @@ ctypedef struct job_t:
     blob_t* blob                # a large workload, else NULL
     uint64_t numerator          # last WORK_STATUS
     uint64_t denominator
+    uint32_t waiting            # length of waits
     uint32_t workload_length    # of the workload inside bytes
     uint16_t unique_length
     uint16_t reducer_length
@@ -110,7 +119,11 @@ ctypedef struct peer_t:
     link_t in_dirty             # state.dirty: has output that the loop has not seen
     link_t in_doomed            # state.doomed: to be disconnected without another byte
     link_t in_woken             # state.woken: has a NOOP under way
+    link_t in_served            # state.served: has grabs that wait, and now there is a job
     buffer_t out
+    size_t counted              # bytes of out that state.output counts
+    size_t own                  # bytes of answers to its own requests since out was last empty
+    uint64_t taken              # bytes that have left out since the beginning
     uint64_t id                 # never used again
     void* owner                 # the connection, for the room that has sockets
     int fd                      # for the listing of `workers` only
@@ -118,6 +131,7 @@ ctypedef struct peer_t:
     uint8_t* client_id          # owned, or NULL
     size_t client_id_length
     bint closing                # no more input; closed when its output has left
+    bint deaf                   # nothing can be sent to it any more; what it has said before is still read
     bint exceptions             # wants WORK_EXCEPTION
     # input
     uint8_t* rest               # owned: the beginning of a packet whose end has not come, or NULL
@@ -126,6 +140,14 @@ ctypedef struct peer_t:
     blob_t* blob                # data of a large packet under way, or NULL
     size_t blob_missing         # bytes of it still to come
     packet_t head               # that packet; its arguments point into rest
+    # flow
+    uint8_t hold                # HOLD_...: why its input waits
+    link_t in_held              # peer_t.held of the client whom its next report is for
+    link_t in_resumed           # state.resumed: its input goes on in the next turn
+    link_t held                 # peer_t.in_held: workers whose reports wait until this one has read
+    link_t in_slow              # state.slow: has too much output, or is closing and has some
+    int64_t slow_until_ns       # by then
+    uint64_t slow_taken         # so many bytes must have left
     # as a client
     link_t waits                # wait_t.in_peer
     # as a worker
@@ -134,7 +156,10 @@ ctypedef struct peer_t:
     bitset_t can_do             # the ids of their functions
     size_t turn                 # functions with an id below this are looked at first
     link_t jobs                 # job_t.in_place, oldest first
-    bint sleeping               # said PRE_SLEEP, not woken since
+    bint sleeping               # said PRE_SLEEP or has grabs that wait, not woken since
+    bint parks                  # its grabs wait for a job (option fastgear/wait)
+    int parked_grab             # their type
+    uint32_t parked             # how many do
     function_t* woken_for       # whose job the NOOP under way is about, or NULL
     int64_t woken_ns
 
@@ -151,6 +176,7 @@ ctypedef struct counters_t:     # since the start
     uint64_t refused            # requests answered with ERROR
     uint64_t noops
     uint64_t rescues
+    uint64_t cut_off            # peers that did not read
 
 # One job server. Owned by whoever called state_init.
 ctypedef struct state_t:
@@ -165,7 +191,11 @@ ctypedef struct state_t:
     char prefix[MAX_PREFIX + 1] # of handles, with the last colon
     size_t prefix_length
     char version[32]
-    uint64_t memory             # bytes of all jobs and workloads
+    uint64_t memory             # bytes of all jobs, waits and workloads, those under way included
+    uint64_t output             # bytes that wait to be sent; a blob counts as often as it is to be sent
+    uint64_t effort             # work done so far, in pieces of about 100 ns; only for what may take long
+    uint64_t effort_before      # what it was when the turn began
+    peer_t* speaker             # whose request is being handled, or NULL
     table_t functions           # function_t.in_functions
     table_t jobs                # job_t.in_jobs
     table_t uniques             # job_t.in_uniques
@@ -183,3 +213,6 @@ ctypedef struct state_t:
     size_t peer_count
     link_t dirty                # peer_t.in_dirty
     link_t doomed               # peer_t.in_doomed
+    link_t served               # peer_t.in_served
+    link_t resumed              # peer_t.in_resumed
+    link_t slow                 # peer_t.in_slow, first to be overdue first

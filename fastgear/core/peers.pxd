@@ -12,10 +12,8 @@ cdef peer_t* peer_new(state_t* state) noexcept nogil  # NULL: no memory
 # It must hold no jobs, waits and abilities any more.
 cdef void peer_free(state_t* state, peer_t* peer) noexcept nogil
 
-# After every change of peer.out: the loop will see it. A peer that let too much pile up is doomed here.
+# After every growth of peer.out: the loop will see it.
 cdef void peer_touch(state_t* state, peer_t* peer) noexcept nogil
-# To be disconnected at the end of the turn without another byte: its output could not be kept, or is too much.
-cdef void peer_doom(state_t* state, peer_t* peer) noexcept nogil
 
 # Responses. There is nothing to return: a peer for whose answer there is no memory is doomed.
 cdef void send_empty(state_t* state, peer_t* peer, int type) noexcept nogil

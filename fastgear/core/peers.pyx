@@ -4,12 +4,13 @@
 from fastgear.base.alloc cimport fg_calloc, fg_free
 from fastgear.base.bitset cimport bitset_free, bitset_init
 from fastgear.base.blob cimport blob_release
-from fastgear.base.buffer cimport buffer_free, buffer_init, buffer_length
+from fastgear.base.buffer cimport buffer_free, buffer_init
 from fastgear.base.check cimport fg_check
 from fastgear.base.list cimport (
     link_init, link_is_linked, link_remove, list_init, list_is_empty, list_push_back,
 )
 from fastgear.base.status cimport FG_OK
+from fastgear.core.flow cimport flow_begin, flow_count, flow_end, peer_doom
 from fastgear.protocol.encoder cimport encode_empty, encode_error, encode_packet, encode_packet_blob
 
 
@@ -24,12 +25,14 @@ cdef peer_t* peer_new(state_t* state) noexcept nogil:
     link_init(&peer.in_dirty)
     link_init(&peer.in_doomed)
     link_init(&peer.in_woken)
+    link_init(&peer.in_served)
     buffer_init(&peer.out)
     bitset_init(&peer.can_do)
     list_init(&peer.waits)
     list_init(&peer.abilities)
     list_init(&peer.unlisted)
     list_init(&peer.jobs)
+    flow_begin(peer)
     list_push_back(&state.peers, &peer.in_peers)
     state.peer_count += 1
     return peer
@@ -37,33 +40,28 @@ cdef peer_t* peer_new(state_t* state) noexcept nogil:
 
 cdef void peer_free(state_t* state, peer_t* peer) noexcept nogil:
     fg_check(list_is_empty(&peer.waits) and list_is_empty(&peer.jobs) and list_is_empty(&peer.abilities))
-    fg_check(not link_is_linked(&peer.in_woken))
+    fg_check(not link_is_linked(&peer.in_woken) and not link_is_linked(&peer.in_served))
     if link_is_linked(&peer.in_dirty):
         link_remove(&peer.in_dirty)
     if link_is_linked(&peer.in_doomed):
         link_remove(&peer.in_doomed)
     link_remove(&peer.in_peers)
     state.peer_count -= 1
+    flow_end(state, peer)
     buffer_free(&peer.out)
     bitset_free(&peer.can_do)
     if peer.blob != NULL:
+        state.memory -= peer.blob.capacity
         blob_release(peer.blob)
     fg_free(peer.rest)
     fg_free(peer.client_id)
     fg_free(peer)
 
 
-cdef void peer_doom(state_t* state, peer_t* peer) noexcept nogil:
-    peer.closing = True
-    if not link_is_linked(&peer.in_doomed):
-        list_push_back(&state.doomed, &peer.in_doomed)
-
-
 cdef void peer_touch(state_t* state, peer_t* peer) noexcept nogil:
     if not link_is_linked(&peer.in_dirty):
         list_push_back(&state.dirty, &peer.in_dirty)
-    if buffer_length(&peer.out) > state.settings.max_output:
-        peer_doom(state, peer)
+    flow_count(state, peer)
 
 
 cdef inline void sent(state_t* state, peer_t* peer, int status) noexcept nogil:
@@ -73,22 +71,31 @@ cdef inline void sent(state_t* state, peer_t* peer, int status) noexcept nogil:
         peer_doom(state, peer)
 
 
+cdef inline bint hears_nothing(const peer_t* peer) noexcept nogil:
+    return peer.deaf or link_is_linked(&peer.in_doomed)
+
+
 cdef void send_empty(state_t* state, peer_t* peer, int type) noexcept nogil:
-    sent(state, peer, encode_empty(&peer.out, type))
+    if not hears_nothing(peer):
+        sent(state, peer, encode_empty(&peer.out, type))
 
 
 cdef void send_parts(state_t* state, peer_t* peer, int type, const slice_t* parts, int count) noexcept nogil:
-    sent(state, peer, encode_packet(&peer.out, False, type, parts, count))
+    if not hears_nothing(peer):
+        sent(state, peer, encode_packet(&peer.out, False, type, parts, count))
 
 
 cdef void send_error(state_t* state, peer_t* peer, const char* code, const char* text) noexcept nogil:
     state.counters.refused += 1
-    sent(state, peer, encode_error(&peer.out, code, text))
+    if not hears_nothing(peer):
+        sent(state, peer, encode_error(&peer.out, code, text))
 
 
 cdef void send_data(
     state_t* state, peer_t* peer, int type, slice_t* parts, int count, slice_t data, blob_t* blob
 ) noexcept nogil:
+    if hears_nothing(peer):
+        return
     if blob != NULL:
         sent(state, peer, encode_packet_blob(&peer.out, False, type, parts, count, blob, 0, blob.length))
         return

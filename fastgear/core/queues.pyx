@@ -12,6 +12,7 @@ from fastgear.base.check cimport fg_check
 from fastgear.base.heap cimport heap_contains, heap_free, heap_init, heap_pop, heap_push, heap_remove, heap_top
 from fastgear.base.list cimport link_remove, list_first, list_push_back, list_push_front
 from fastgear.base.status cimport FG_OK
+from fastgear.core.flow cimport flow_free_worker, flow_is_spent
 from fastgear.core.functions cimport function_note_need
 from fastgear.core.jobs cimport job_from_in_place
 from fastgear.core.model cimport JOB_DELAYED, JOB_QUEUED, JOB_RUNNING, PRIORITIES, function_t
@@ -107,13 +108,15 @@ cdef void unplace(state_t* state, job_t* job) noexcept nogil:
     if heap_contains(&job.timer):
         heap_remove(&state.timeouts, &job.timer)
     job.function.running -= 1
+    flow_free_worker(state, job.worker)
     job.worker = NULL
 
 
 cdef void queue_due(state_t* state) noexcept nogil:
     cdef heap_entry_t* entry = heap_top(&state.epochs)
     cdef job_t* job
-    while entry != NULL and entry.key <= state.now_wall_ns:
+    while entry != NULL and entry.key <= state.now_wall_ns and not flow_is_spent(state):
+        state.effort += 1
         heap_pop(&state.epochs)
         job = job_from_timer(entry)
         job.function.delayed -= 1

@@ -3,9 +3,11 @@
 
 from libc.string cimport memcpy, memset, strlen
 
+from fastgear.base.buffer cimport buffer_length
 from fastgear.base.heap cimport heap_entry_t, heap_top
 from fastgear.base.list cimport list_first, list_init, list_is_empty
-from fastgear.core.assign cimport forget_waits, give_back_all, time_out_due
+from fastgear.core.assign cimport assign_parked, forget_waits, give_back_all, time_out_due
+from fastgear.core.flow cimport flow_cut_off, flow_free_workers, flow_init, flow_sent, peer_from_in_slow
 from fastgear.core.functions cimport function_queued, functions_free, functions_init
 from fastgear.core.jobs cimport jobs_free, jobs_init
 from fastgear.core.model cimport MAX_PREFIX
@@ -29,6 +31,7 @@ cdef void state_init(
     list_init(&state.peers)
     list_init(&state.dirty)
     list_init(&state.doomed)
+    flow_init(state)
     workers_init(state)
     queues_init(state)
     jobs_init(state)
@@ -48,12 +51,19 @@ cdef void state_free(state_t* state) noexcept nogil:
 cdef void state_set_time(state_t* state, int64_t now_ns, int64_t now_wall_ns) noexcept nogil:
     state.now_ns = now_ns
     state.now_wall_ns = now_wall_ns
+    state.effort_before = state.effort
 
 
 cdef void state_fire_due(state_t* state) noexcept nogil:
     queue_due(state)
     time_out_due(state)
     rescue(state, state.now_ns - state.settings.rescue_ns)
+    flow_cut_off(state)
+    state_settle(state)
+
+
+cdef void state_settle(state_t* state) noexcept nogil:
+    assign_parked(state)
 
 
 cdef inline int64_t sooner(int64_t found, int64_t due_ns, int64_t now_ns) noexcept nogil:
@@ -71,6 +81,10 @@ cdef int64_t state_next_due(const state_t* state) noexcept nogil:
         found = sooner(found, entry.key, state.now_ns)
     if state.woken.next != &state.woken:
         found = sooner(found, peer_from_in_woken(state.woken.next).woken_ns + state.settings.rescue_ns, state.now_ns)
+    if state.slow.next != &state.slow:
+        found = sooner(found, peer_from_in_slow(state.slow.next).slow_until_ns, state.now_ns)
+    if state.resumed.next != &state.resumed:
+        found = 0
     return found
 
 
@@ -79,13 +93,25 @@ cdef peer_t* state_connect(state_t* state) noexcept nogil:
 
 
 cdef void state_disconnect(state_t* state, peer_t* peer) noexcept nogil:
+    state_retire(state, peer)
+    peer_free(state, peer)
+
+
+cdef void state_retire(state_t* state, peer_t* peer) noexcept nogil:
     """First it can do nothing any more, so that none of its jobs comes back to it."""
     peer.closing = True
     worker_is_up(state, peer)
     abilities_reset(state, peer)
     forget_waits(state, peer)
+    flow_free_workers(state, peer)
     give_back_all(state, peer)
-    peer_free(state, peer)
+
+
+cdef void peer_deafen(state_t* state, peer_t* peer) noexcept nogil:
+    peer.deaf = True
+    abilities_reset(state, peer)
+    peer.parked = 0
+    flow_sent(state, peer, buffer_length(&peer.out))
 
 
 cdef uint64_t state_work_left(const state_t* state) noexcept nogil:

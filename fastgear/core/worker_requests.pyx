@@ -12,7 +12,7 @@ from fastgear.core.jobs cimport job_by_handle
 from fastgear.core.model cimport MAX_FUNCTION_NAME, ability_t, function_t, job_t
 from fastgear.core.peers cimport send_error
 from fastgear.core.workers cimport abilities_reset, ability_add, ability_drop, ability_find, worker_sleep
-from fastgear.protocol.packet cimport slice_t
+from fastgear.protocol.packet cimport PacketType, slice_t
 from fastgear.protocol.text cimport parse_i64
 
 cdef enum:
@@ -70,10 +70,19 @@ cdef void on_grab_job(state_t* state, peer_t* peer, int type) noexcept nogil:
 
 # -- reports ----------------------------------------------------------------------------------------------------------
 
-cdef inline job_t* held_job(state_t* state, peer_t* peer, slice_t handle) noexcept nogil:
+cdef inline job_t* own_job(state_t* state, peer_t* peer, slice_t handle) noexcept nogil:
     """The job, if this worker holds it."""
     cdef job_t* job = job_by_handle(state, handle)
     return job if job != NULL and job.worker == peer else NULL
+
+
+cdef const char* no_such_job(int type) noexcept nogil:
+    """In gearmand's words, which differ by the report."""
+    if type == PacketType.WORK_DATA or type == PacketType.WORK_WARNING:
+        return "Job does not exist on server"
+    if type == PacketType.WORK_EXCEPTION:
+        return "An exception was received for a job that does not exist"
+    return "Job given in work result not found"
 
 
 cdef uint64_t leading_number(slice_t text) noexcept nogil:
@@ -88,9 +97,9 @@ cdef uint64_t leading_number(slice_t text) noexcept nogil:
 
 
 cdef void on_work_status(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
-    cdef job_t* job = held_job(state, peer, packet.args[0])
+    cdef job_t* job = own_job(state, peer, packet.args[0])
     if job == NULL:
-        send_error(state, peer, "JOB_NOT_FOUND", "Job given in work result not found")
+        send_error(state, peer, "JOB_NOT_FOUND", no_such_job(packet.type))
         return
     job.numerator = leading_number(packet.args[1])
     job.denominator = leading_number(packet.args[2])
@@ -98,17 +107,17 @@ cdef void on_work_status(state_t* state, peer_t* peer, const packet_t* packet) n
 
 
 cdef void on_work_data(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
-    cdef job_t* job = held_job(state, peer, packet.args[0])
+    cdef job_t* job = own_job(state, peer, packet.args[0])
     if job == NULL:
-        send_error(state, peer, "JOB_NOT_FOUND", "Job does not exist on server")
+        send_error(state, peer, "JOB_NOT_FOUND", no_such_job(packet.type))
     else:
         pass_on(state, job, packet)
 
 
 cdef void on_work_complete(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
-    cdef job_t* job = held_job(state, peer, packet.args[0])
+    cdef job_t* job = own_job(state, peer, packet.args[0])
     if job == NULL:
-        send_error(state, peer, "JOB_NOT_FOUND", "Job given in work result not found")
+        send_error(state, peer, "JOB_NOT_FOUND", no_such_job(packet.type))
     else:
         end_completed(state, job, packet)
 
@@ -119,16 +128,27 @@ cdef void on_work_fail(state_t* state, peer_t* peer, const packet_t* packet) noe
     cdef job_t* job
     if handle.length > 0 and handle.bytes[handle.length - 1] == 0:
         handle.length -= 1
-    job = held_job(state, peer, handle)
+    job = own_job(state, peer, handle)
     if job == NULL:
-        send_error(state, peer, "JOB_NOT_FOUND", "Job given in work result not found")
+        send_error(state, peer, "JOB_NOT_FOUND", no_such_job(packet.type))
     else:
         end_failed(state, job)
 
 
 cdef void on_work_exception(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
-    cdef job_t* job = held_job(state, peer, packet.args[0])
+    cdef job_t* job = own_job(state, peer, packet.args[0])
     if job == NULL:
-        send_error(state, peer, "JOB_NOT_FOUND", "An exception was received for a job that does not exist")
+        send_error(state, peer, "JOB_NOT_FOUND", no_such_job(packet.type))
     else:
         end_with_exception(state, job, packet)
+
+
+cdef void refuse_report(state_t* state, peer_t* peer, slice_t handle) noexcept nogil:
+    """Also where it is only a part of the outcome: half a result must not pass for a whole one."""
+    cdef job_t* job = own_job(state, peer, handle)
+    if job != NULL:
+        end_failed(state, job)
+
+
+cdef bint is_own_job(state_t* state, peer_t* peer, slice_t handle) noexcept nogil:
+    return own_job(state, peer, handle) != NULL

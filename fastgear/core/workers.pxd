@@ -23,6 +23,9 @@ cdef void wake_for(state_t* state, function_t* function) noexcept nogil
 # Give company to the workers that were woken before the deadline and have not grabbed.
 cdef void rescue(state_t* state, int64_t woken_before_ns) noexcept nogil
 
+cdef inline peer_t* peer_from_in_served(link_t* link) noexcept nogil:
+    return <peer_t*>(<char*>link - <size_t>&(<peer_t*>NULL).in_served)
+
 cdef inline ability_t* ability_from_in_peer(link_t* link) noexcept nogil:
     return <ability_t*>(<char*>link - <size_t>&(<ability_t*>NULL).in_peer)
 

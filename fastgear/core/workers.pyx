@@ -6,6 +6,9 @@ to fall asleep and wake up at the cost of one, so the lists are kept lazily: a w
 looks for a sleeper takes the stale entries it meets off the list and puts them on their worker's `unlisted`; when that
 worker falls asleep again, only those are put back. So every entry moved is paid for by one that was needed.
 
+A worker may also leave grabs here that wait for a job (option fastgear/wait). It sleeps then like any other; to wake it
+is to note that it is to be served before the turn is over.
+
 A wake is a NOOP under way on behalf of one function; it ends when its worker grabs, leaves, or has not grabbed within the
 rescue time. `function_wants_workers` compares a function's wakes with its queued jobs. The invariant, after every request:
 a function that wants workers has no sleeper.
@@ -18,7 +21,7 @@ from fastgear.base.bitset cimport bitset_add, bitset_discard, bitset_has, bitset
 from fastgear.base.check cimport fg_check
 from fastgear.base.hash cimport hash_u64
 from fastgear.base.list cimport (
-    link_remove, list_first, list_init, list_is_empty, list_pop_front, list_push_back, list_push_front,
+    link_is_linked, link_remove, list_first, list_init, list_is_empty, list_pop_front, list_push_back, list_push_front,
 )
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.base.table cimport table_first, table_free, table_init, table_insert, table_next, table_node_t, table_remove
@@ -33,6 +36,7 @@ cdef enum:
 cdef void workers_init(state_t* state) noexcept nogil:
     table_init(&state.abilities)
     list_init(&state.woken)
+    list_init(&state.served)
 
 
 cdef void workers_free(state_t* state) noexcept nogil:
@@ -104,6 +108,8 @@ cdef void ability_drop(state_t* state, ability_t* ability) noexcept nogil:
     fg_free(ability)
     if peer.woken_for == function:
         end_wake(state, peer)
+        if peer.parked > 0:
+            worker_sleep(state, peer)
 
 
 cdef void abilities_reset(state_t* state, peer_t* peer) noexcept nogil:
@@ -143,6 +149,9 @@ cdef void wake(state_t* state, peer_t* peer, function_t* function) noexcept nogi
     list_push_back(&state.woken, &peer.in_woken)
     function.wakes += 1
     function_note_need(state, function)
+    if peer.parked > 0:
+        list_push_back(&state.served, &peer.in_served)
+        return
     state.counters.noops += 1
     send_empty(state, peer, PacketType.NOOP)
 
@@ -152,6 +161,8 @@ cdef void end_wake(state_t* state, peer_t* peer) noexcept nogil:
     fg_check(function.wakes > 0)
     peer.woken_for = NULL
     link_remove(&peer.in_woken)
+    if link_is_linked(&peer.in_served):
+        link_remove(&peer.in_served)
     function.wakes -= 1
     wake_for(state, function)
 

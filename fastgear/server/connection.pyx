@@ -5,15 +5,17 @@ from libc.string cimport memset, strcpy
 from posix.uio cimport iovec
 
 from fastgear.base.alloc cimport fg_calloc, fg_free
-from fastgear.base.buffer cimport buffer_consume, buffer_gather, buffer_length
+from fastgear.base.buffer cimport buffer_gather, buffer_length
 from fastgear.base.list cimport link_init
+from fastgear.core.flow cimport flow_review, flow_sent
 from fastgear.core.input cimport input_filled, input_receive, input_resume, input_wants
-from fastgear.core.model cimport MAX_ADDRESS
-from fastgear.core.state cimport state_connect
+from fastgear.core.model cimport HOLD_NOTHING, HOLD_TURN, MAX_ADDRESS, peer_t
+from fastgear.core.state cimport state_connect, state_disconnect
+from fastgear.server.model cimport SCRATCH, WATCH_CONNECTION
 from fastgear.server.sys cimport (
-    AF_INET, AF_INET6, EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, IPPROTO_TCP, MSG_NOSIGNAL,
-    TCP_QUICKACK, close, epoll_ctl, epoll_event, errno, inet_ntop, msghdr, recv, send, sendmsg, setsockopt, sockaddr,
-    sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
+    AF_INET, AF_INET6, EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, IPPROTO_TCP,
+    MSG_NOSIGNAL, SIOCOUTQ, TCP_INFO, TCP_QUICKACK, close, epoll_ctl, epoll_event, errno, getsockopt, inet_ntop, ioctl,
+    msghdr, recv, send, sendmsg, setsockopt, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, tcp_info,
 )
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -33,6 +35,8 @@ cdef connection_t* connection_new(state_t* state, int epoll_fd, int fd) noexcept
     connection.interest = EPOLLIN
     link_init(&connection.in_connections)
     link_init(&connection.in_ending)
+    link_init(&connection.in_unproven)
+    connection.watched = True
     event.events = EPOLLIN
     event.data.ptr = connection
     connection.peer = state_connect(state)
@@ -42,7 +46,10 @@ cdef connection_t* connection_new(state_t* state, int epoll_fd, int fd) noexcept
     connection.peer.owner = connection
     connection.peer.fd = fd
     connection.is_tcp = name_peer(fd, connection.peer.address)
-    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event)
+    if epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0:
+        state_disconnect(state, connection.peer)
+        fg_free(connection)
+        return NULL
     return connection
 
 
@@ -62,7 +69,10 @@ cdef bint name_peer(int fd, char* to) noexcept nogil:
     return False
 
 
-cdef void connection_free(connection_t* connection) noexcept nogil:
+cdef void connection_free(int epoll_fd, connection_t* connection) noexcept nogil:
+    """Out of epoll first: a child that has just been forked may hold a copy of the socket, and epoll would go on with it."""
+    if connection.watched:
+        connection_unwatch(epoll_fd, connection)
     close(connection.watch.fd)
     fg_free(connection)
 
@@ -73,17 +83,20 @@ cdef bint connection_read(state_t* state, connection_t* connection, uint8_t* scr
     cdef uint8_t* to
     cdef size_t kept, wanted = input_wants(state, connection.peer, &to)
     cdef ssize_t got
+    cdef bint there
     if wanted > 0:
         got = recv(connection.watch.fd, to, wanted, 0)
+        there = goes_on(got)
         if got > 0:
             input_filled(state, connection.peer, got)
             acknowledge_soon(connection)
-        return goes_on(got)
+        return there
     kept = input_resume(connection.peer, scratch)
     got = recv(connection.watch.fd, scratch + kept, SCRATCH - kept, 0)
+    there = goes_on(got)
     input_receive(state, connection.peer, scratch, kept + (got if got > 0 else 0))
     acknowledge_soon(connection)
-    return goes_on(got)
+    return there
 
 
 cdef inline bint goes_on(ssize_t got) noexcept nogil:
@@ -104,12 +117,13 @@ cdef bint connection_discard(connection_t* connection, uint8_t* scratch) noexcep
 
 # -- out --------------------------------------------------------------------------------------------------------------
 
-cdef bint connection_write(connection_t* connection) noexcept nogil:
+cdef bint connection_write(state_t* state, connection_t* connection) noexcept nogil:
     cdef iovec pieces[MAX_PIECES]
     cdef msghdr message
     cdef ssize_t done
     cdef int count = buffer_gather(&connection.peer.out, pieces, MAX_PIECES)
     if count == 0:
+        flow_review(state, connection.peer)
         return True
     if count == 1:
         done = send(connection.watch.fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL)
@@ -118,21 +132,60 @@ cdef bint connection_write(connection_t* connection) noexcept nogil:
         message.msg_iov = pieces
         message.msg_iovlen = count
         done = sendmsg(connection.watch.fd, &message, MSG_NOSIGNAL)
-    if done < 0:
-        return errno == EAGAIN or errno == EINTR
-    buffer_consume(&connection.peer.out, done)
+    if done < 0 and errno != EAGAIN and errno != EINTR:
+        return False
+    flow_sent(state, connection.peer, done if done > 0 else 0)
     return True
 
 
-cdef void connection_watch(int epoll_fd, connection_t* connection, size_t read_below) noexcept nogil:
+cdef inline uint32_t wanted_events(const connection_t* connection) noexcept nogil:
+    cdef const peer_t* peer = connection.peer
+    cdef uint32_t events = 0
+    if peer == NULL:
+        return EPOLLIN  # lingering: what still comes is read and forgotten
+    if buffer_length(&peer.out) > 0:
+        events = EPOLLOUT
+    if not connection.eof and not peer.closing and (peer.hold == HOLD_NOTHING or peer.hold == HOLD_TURN):
+        events |= EPOLLIN
+    return events
+
+
+cdef bint connection_watch(int epoll_fd, connection_t* connection) noexcept nogil:
     cdef epoll_event event
-    cdef size_t waiting = buffer_length(&connection.peer.out) if connection.peer != NULL else 0
-    cdef bint closing = connection.peer != NULL and connection.peer.closing
-    event.events = EPOLLOUT if waiting > 0 else 0
-    if not connection.eof and not closing and waiting < read_below:
-        event.events |= EPOLLIN
-    if event.events == connection.interest:
-        return
+    cdef int operation = EPOLL_CTL_MOD if connection.watched else EPOLL_CTL_ADD
+    event.events = wanted_events(connection)
+    if event.events == connection.interest and (connection.watched or event.events == 0):
+        return True
     event.data.ptr = connection
     connection.interest = event.events
-    epoll_ctl(epoll_fd, EPOLL_CTL_MOD, connection.watch.fd, &event)
+    connection.watched = epoll_ctl(epoll_fd, operation, connection.watch.fd, &event) == 0
+    return connection.watched
+
+
+cdef void connection_unwatch(int epoll_fd, connection_t* connection) noexcept nogil:
+    epoll_ctl(epoll_fd, EPOLL_CTL_DEL, connection.watch.fd, NULL)
+    connection.watched = False
+    connection.interest = 0
+
+
+# -- is the other side still there ------------------------------------------------------------------------------------
+
+cdef size_t connection_unacknowledged(const connection_t* connection) noexcept nogil:
+    cdef int waiting = 0
+    if connection.is_tcp:
+        ioctl(connection.watch.fd, SIOCOUTQ, &waiting)
+    return <size_t>waiting if waiting > 0 else 0
+
+
+cdef bint connection_is_lost(const connection_t* connection, uint32_t timeout_ms) noexcept nogil:
+    """What TCP_USER_TIMEOUT does, without its flaw: that one also ends connections to peers that are well and do not read.
+
+    Sent bytes are acknowledged at once by a system that is there. One whose window is closed acknowledges nothing but
+    probes, of which then more than one has no answer.
+    """
+    cdef tcp_info info
+    cdef socklen_t length = sizeof(info)
+    memset(&info, 0, sizeof(info))
+    if getsockopt(connection.watch.fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0:
+        return False
+    return info.tcpi_last_ack_recv >= timeout_ms and (info.tcpi_unacked > 0 or info.tcpi_probes > 1)

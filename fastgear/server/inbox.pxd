@@ -40,6 +40,8 @@ cdef void inbox_free(inbox_t* inbox) noexcept nogil
 # For the thread that asks: wait until the loop has done it. FG_OK, or REQUEST_REFUSED when the loop has ended.
 cdef int inbox_ask(inbox_t* inbox, request_t* request) noexcept nogil
 cdef void inbox_resume(inbox_t* inbox) noexcept nogil
+# Wake the loop, without a request.
+cdef void inbox_wake(inbox_t* inbox) noexcept nogil
 
 # For the loop.
 cdef request_t* inbox_take(inbox_t* inbox) noexcept nogil  # all that has come, in order

@@ -29,7 +29,6 @@ cdef void inbox_free(inbox_t* inbox) noexcept nogil:
 
 
 cdef int inbox_ask(inbox_t* inbox, request_t* request) noexcept nogil:
-    cdef uint64_t one = 1
     request.next = NULL
     request.done = False
     pthread_mutex_lock(&inbox.lock)
@@ -41,11 +40,16 @@ cdef int inbox_ask(inbox_t* inbox, request_t* request) noexcept nogil:
     else:
         inbox.last.next = request
     inbox.last = request
-    write(inbox.wake_fd, &one, sizeof(one))
+    inbox_wake(inbox)
     while not request.done:
         pthread_cond_wait(&inbox.changed, &inbox.lock)
     pthread_mutex_unlock(&inbox.lock)
     return request.status
+
+
+cdef void inbox_wake(inbox_t* inbox) noexcept nogil:
+    cdef uint64_t one = 1
+    write(inbox.wake_fd, &one, sizeof(one))
 
 
 cdef void inbox_resume(inbox_t* inbox) noexcept nogil:

@@ -143,8 +143,6 @@ def _tune_tcp(sock: socket.socket, config: ServerConfig) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, config.keepalive_idle_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, config.keepalive_interval_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, config.keepalive_count)
-    if config.user_timeout_s:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(config.user_timeout_s * 1000))
 
 
 # -- Unix sockets and inherited ones ----------------------------------------------------------------------------------
@@ -195,9 +193,13 @@ def _adopt(address: str) -> socket.socket:
 def _inherited(sock: socket.socket, config: ServerConfig) -> Listener:
     """Already bound by whoever gave it to us, so its file, if it has one, is not ours to remove."""
     sock.setblocking(False)
-    if sock.family != socket.AF_UNIX:
-        _tune_tcp(sock, config)
-    sock.listen(config.backlog)
+    try:
+        if sock.family != socket.AF_UNIX:
+            _tune_tcp(sock, config)
+        sock.listen(config.backlog)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(f"listen: the inherited socket cannot be listened on: {error.strerror}") from error
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         text = os.fsdecode(name)

@@ -20,6 +20,7 @@ from types import TracebackType
 from fastgear.config import ServerConfig
 from fastgear.protocol.replies import parse_counters, parse_status, parse_workers
 from fastgear.server.listen import Listener, listen_on
+from fastgear.server.local import Local
 from fastgear.server.loop import Loop
 from fastgear.types import ServerSnapshot
 
@@ -51,6 +52,7 @@ class Server:
         self._listeners: list[Listener] = []
         self._loop: Loop | None = None
         self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
 
     # -- life cycle
 
@@ -67,7 +69,10 @@ class Server:
                     listener.close()
                 raise
             self._listeners = listeners
-            self._thread = threading.Thread(target=self._loop.run, name="fastgear-server", daemon=True)
+            self._ended = threading.Event()
+            self._thread = threading.Thread(
+                target=_run, args=(self._loop, self._ended), name="fastgear-server", daemon=True
+            )
             _running.add(self)
             try:
                 self._thread.start()
@@ -93,15 +98,22 @@ class Server:
         """Stop serving; doing so twice is fine.
 
         With `drain`, submissions are refused from now on and the server goes on until no job is queued or running, but
-        no longer than so many seconds (`float("inf")` for as long as it takes). Jobs that are left are lost.
+        no longer than so many seconds (`float("inf")` for as long as it takes). Jobs that are left are lost. Answers under
+        way may still arrive, as long as they get on: until the drain's time is over, and for two seconds after that.
+
+        May be called again meanwhile, from another thread or after an exception of a signal handler has come out of it;
+        the last call's limit counts.
         """
         with self._lock:
-            loop, thread = self._loop, self._thread
-            if loop is None or thread is None:
-                return
-            loop.stop(min(drain or 0.0, _FOREVER_S))
-            thread.join()
-            self._forget()
+            loop, thread, ended = self._loop, self._thread, self._ended
+        if loop is None or thread is None:
+            return
+        loop.stop(min(drain or 0.0, _FOREVER_S))
+        ended.wait()  # and not thread.join, which takes a thread for ended when a signal handler raises in it
+        with self._lock:
+            if self._loop is loop:
+                thread.join()
+                self._forget()
 
     def _forget(self) -> None:
         _running.discard(self)
@@ -118,6 +130,13 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def connect(self) -> Local:
+        """A connection of this process, without a socket. Raises RuntimeError when not running."""
+        loop = self._loop
+        if loop is None:
+            raise RuntimeError("this server is not running; start it first")
+        return Local(loop)
 
     # -- questions
 
@@ -158,6 +177,13 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<fastgear.Server {'on ' + ', '.join(self.addresses) if self.running else 'stopped'}>"
+
+
+def _run(loop: Loop, ended: threading.Event) -> None:
+    try:
+        loop.run()
+    finally:
+        ended.set()
 
 
 def _version() -> str:

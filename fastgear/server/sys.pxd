@@ -56,6 +56,7 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int shutdown(int fd, int how)
     int setsockopt(int fd, int level, int name, const void* value, socklen_t length)
+    int getsockopt(int fd, int level, int name, void* value, socklen_t* length)
 
 cdef extern from "<netinet/in.h>" nogil:
     enum:
@@ -72,7 +73,19 @@ cdef extern from "<netinet/in.h>" nogil:
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
+        TCP_INFO
         TCP_QUICKACK
+    struct tcp_info:
+        uint8_t tcpi_probes         # window probes without an answer
+        uint32_t tcpi_unacked       # segments under way
+        uint32_t tcpi_last_ack_recv # milliseconds since the other side's last word
+
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, void* argument)
+
+cdef extern from "<linux/sockios.h>" nogil:
+    enum:
+        SIOCOUTQ
 
 cdef extern from "<arpa/inet.h>" nogil:
     const char* inet_ntop(int family, const void* source, char* to, socklen_t size)
@@ -117,11 +130,33 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_init(pthread_mutex_t* mutex, void* attributes)
     int pthread_mutex_destroy(pthread_mutex_t* mutex)
     int pthread_mutex_lock(pthread_mutex_t* mutex)
+    int pthread_mutex_trylock(pthread_mutex_t* mutex)
     int pthread_mutex_unlock(pthread_mutex_t* mutex)
     int pthread_cond_init(pthread_cond_t* condition, void* attributes)
     int pthread_cond_destroy(pthread_cond_t* condition)
     int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex)
+    int pthread_cond_signal(pthread_cond_t* condition)
     int pthread_cond_broadcast(pthread_cond_t* condition)
+    int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until)
+    ctypedef struct pthread_condattr_t:
+        pass
+    int pthread_condattr_init(pthread_condattr_t* attributes)
+    int pthread_condattr_destroy(pthread_condattr_t* attributes)
+    int pthread_condattr_setclock(pthread_condattr_t* attributes, int clock)
+
+cdef inline void condition_init(pthread_cond_t* condition) noexcept nogil:
+    """One whose timed waits go by the monotonic clock."""
+    cdef pthread_condattr_t attributes
+    pthread_condattr_init(&attributes)
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+    pthread_cond_init(condition, <void*>&attributes)
+    pthread_condattr_destroy(&attributes)
+
+cdef inline void condition_wait(pthread_cond_t* condition, pthread_mutex_t* lock, int64_t until_ns) noexcept nogil:
+    cdef timespec until
+    until.tv_sec = <time_t>(until_ns // 1000000000)
+    until.tv_nsec = <long>(until_ns % 1000000000)
+    pthread_cond_timedwait(condition, lock, &until)
 
 cdef inline int64_t clock_ns(int clock) noexcept nogil:
     cdef timespec time

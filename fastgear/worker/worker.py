@@ -96,6 +96,8 @@ class Worker:
         self._prefetch = prefetch
         self._client_id = client_id.encode() if client_id else None
         self._registry = Registry()
+        self._before: Callable[[str], Any] | None = None
+        self._after: Callable[[], Any] | None = None
         self._stopping = False
         self._wake_read = self._wake_write = -1
         self._wake_lock = threading.RLock()  # of a kind that a signal handler can take in the thread that has it
@@ -126,14 +128,18 @@ class Worker:
         """The names that are registered."""
         return tuple(registration.name for registration in self._registry)
 
+    def observe(self, before: Callable[[str], Any], after: Callable[[], Any]) -> None:
+        """Have `before` called with the function's name ahead of each of its jobs, and `after` when that is over."""
+        self._before, self._after = before, after
+
     # -- running
 
-    def run(self) -> None:
+    def run(self, *, handle_signals: bool = True) -> None:
         """Work until `stop`, SIGTERM or SIGINT: then finish the job in hand, send its result, and return.
 
         A second signal ends at once, with SystemExit (KeyboardInterrupt for SIGINT). Signals are handled only when this is
-        the main thread, and only meanwhile. Servers that cannot be reached are tried again, with growing pauses; an
-        unreachable server is logged, not raised.
+        the main thread, only meanwhile, and not at all without `handle_signals`: then call `stop`. Servers that cannot be
+        reached are tried again, with growing pauses; an unreachable server is logged, not raised.
         """
         if not len(self._registry):
             raise ConfigError("this worker has no functions; register one first")
@@ -142,7 +148,7 @@ class Worker:
         self._pid = os.getpid()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            with self._signals():
+            with self._signals(handle_signals):
                 while not self._stopping:
                     self._turn()
                 self._leave()
@@ -291,7 +297,12 @@ class Worker:
             session.update(kind, *args)
             self._flush(connection)
 
-        kind, args = self._outcome(self._registry[job.function], WorkerJob(job, update))
+        registration = self._registry[job.function]
+        if self._before is not None:
+            self._before(registration.name)
+        kind, args = self._outcome(registration, WorkerJob(job, update))
+        if self._after is not None:
+            self._after()
         if self._stopping:
             session.leave()
         try:
@@ -356,12 +367,13 @@ class Worker:
         self._stopping = False
 
     @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Handle signals. They write to the pipe too, since one that comes just before a wait would not interrupt it."""
+    def _signals(self, handle: bool) -> Iterator[None]:
+        """Handle signals. All write to the pipe too, since one that comes just before a wait would not interrupt it."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self._previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = (signal.SIGTERM, signal.SIGINT) if handle else ()
+        self._previous = {number: signal.signal(number, self._on_signal) for number in numbers}
         wake_fd = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         try:
             yield

@@ -15,7 +15,7 @@ from speak import request, response
 EXAMPLES = int(os.environ.get("FASTGEAR_EXAMPLES", "300"))
 
 WORDS = st.sampled_from([b"", b"f", b"g", b"u", b"-", b"H:test:1", b"H:test:2", b"0", b"1", b"1700000005", b"exceptions",
-                         b"a\0b", b"n" * 513, b"x" * 20_000])  # fmt: skip
+                         b"fastgear/wait", b"a\0b", b"n" * 513, b"x" * 20_000])  # fmt: skip
 LINES = st.sampled_from([b"status\n", b"workers\r\n", b"show jobs\n", b"maxqueue f 1\n", b"cancel job H:test:1\n", b"\n",
                          b"prioritystatus\n", b"create function f\n", b"drop function f\n", b"a b c d e f g h i\n"])  # fmt: skip
 PACKETS = st.builds(lambda kind, words: request(kind, *words), st.integers(0, 45), st.lists(WORDS, max_size=8))

@@ -7,13 +7,15 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from posix.uio cimport iovec
 
-from fastgear.base.buffer cimport buffer_consume, buffer_gather
-from fastgear.base.list cimport link_t, list_is_empty, list_pop_front
-from fastgear.core.input cimport input_filled, input_receive, input_resume, input_wants
-from fastgear.core.model cimport LARGE_PACKET, function_t, peer_t, settings_t, state_t
+from fastgear.base.buffer cimport buffer_gather, buffer_length
+from fastgear.base.list cimport link_is_linked, link_t, list_is_empty, list_pop_front
+from fastgear.core.flow cimport flow_resume, flow_review, flow_sent
+from fastgear.core.input cimport input_continue, input_filled, input_receive, input_resume, input_wants
+from fastgear.core.model cimport HOLD_NOTHING, function_t, peer_t, settings_t, state_t
 from fastgear.core.functions cimport function_wants_workers
 from fastgear.core.state cimport (
     state_connect, state_disconnect, state_fire_due, state_free, state_init, state_next_due, state_set_time,
+    peer_deafen, state_retire, state_settle,
 )
 from fastgear.core.workers cimport ability_from_in_sleep
 
@@ -23,6 +25,7 @@ cdef class Core:
 
     cdef state_t state
     cdef dict peers
+    cdef dict waiting                # by id: bytes that were received and not handed over yet
     cdef double now
     cdef double wall
     cdef bytes verbose
@@ -30,7 +33,7 @@ cdef class Core:
 
     def __cinit__(self, *, int job_retries=-1, bint timeout_fails=False, bint exceptions=False, int worker_wakeup=1,
                   int rescue_ms=50, long long max_queue=0, long long max_memory=0, size_t max_packet_size=1 << 26,
-                  size_t max_output=1 << 26, bytes prefix=b"H:test:", long long first_number=1):
+                  size_t max_output=1 << 26, double output_timeout=10.0, bytes prefix=b"H:test:", long long first_number=1):
         cdef settings_t settings
         cdef uint64_t key[2]
         self.verbose = b"ERROR"
@@ -45,10 +48,13 @@ cdef class Core:
         settings.max_memory = max_memory
         settings.max_packet_size = max_packet_size
         settings.max_output = max_output
+        settings.pause_output = max_output // 4
+        settings.output_timeout_ns = <long long>(output_timeout * 1e9)
         settings.verbose = self.verbose
         state_init(&self.state, &settings, prefix, b"test", key, first_number)
         self.open = True
         self.peers = {}
+        self.waiting = {}
         self.now, self.wall = 1000.0, 1700000000.0
         self.tell_time()
 
@@ -74,53 +80,109 @@ cdef class Core:
             raise MemoryError()
         peer.address[0] = b"-"
         self.peers[peer.id] = <size_t>peer
+        self.waiting[peer.id] = b""
         return peer.id
 
     def disconnect(self, id):
         state_disconnect(&self.state, self.peer(id))
-        del self.peers[id]
+        state_settle(&self.state)
+        del self.peers[id], self.waiting[id]
+
+    def retire(self, id):
+        """It says nothing more, and may still read."""
+        state_retire(&self.state, self.peer(id))
+        flow_review(&self.state, self.peer(id))
+        state_settle(&self.state)
+
+    def deafen(self, id):
+        peer_deafen(&self.state, self.peer(id))
 
     def receive(self, id, bytes data):
-        """Hand over bytes as the loop does: what a large packet wants first, the rest behind what was kept."""
-        cdef peer_t* peer = self.peer(id)
-        cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(data)
-        cdef size_t left = len(data), wanted, kept
-        cdef uint8_t* to
-        cdef uint8_t* room
-        while left > 0 and not peer.closing:
-            wanted = input_wants(&self.state, peer, &to)
-            if wanted > 0:
-                wanted = min(wanted, left)
-                memcpy(to, at, wanted)
-                input_filled(&self.state, peer, wanted)
-                at += wanted
-                left -= wanted
-                continue
-            room = <uint8_t*>malloc(LARGE_PACKET + left)
-            kept = input_resume(peer, room)
-            memcpy(room + kept, at, left)
-            input_receive(&self.state, peer, room, kept + left)
-            free(room)
-            left = 0
+        """Hand over bytes as the loop does, in a turn of their own; those that have to wait go in once they may."""
+        self.tell_time()
+        self.receive_in_this_turn(id, data)
 
-    def sent(self, id):
-        """Take out all that waits to be sent."""
+    def receive_in_this_turn(self, id, bytes data):
+        self.waiting[id] += data
+        self.feed(id)
+        state_settle(&self.state)
+
+    cdef feed(self, id):
+        cdef peer_t* peer = self.peer(id)
+        while self.waiting[id] and not peer.closing and peer.hold == HOLD_NOTHING:
+            self.waiting[id] = self.waiting[id][self.feed_some(peer, self.waiting[id]):]
+
+    cdef size_t feed_some(self, peer_t* peer, bytes data) except 0:
+        """What a large packet wants first, else all that there is, behind what was kept; and return how much it was."""
+        cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(data)
+        cdef size_t length = len(data), wanted, kept
+        cdef uint8_t* to
+        wanted = input_wants(&self.state, peer, &to)
+        if wanted > 0:
+            wanted = min(wanted, length)
+            memcpy(to, at, wanted)
+            input_filled(&self.state, peer, wanted)
+            return wanted
+        kept = peer.rest_length
+        to = <uint8_t*>malloc(kept + length)
+        input_resume(peer, to)
+        memcpy(to + kept, at, length)
+        input_receive(&self.state, peer, to, kept + length)
+        free(to)
+        return length
+
+    def turn(self):
+        """A new turn: go on with those who had to wait, once each, and say whether there were any."""
+        cdef size_t count = 0
+        cdef link_t* link = self.state.resumed.next
+        cdef peer_t* peer
+        while link != &self.state.resumed:
+            count += 1
+            link = link.next
+        self.tell_time()
+        for _ in range(count):
+            if list_is_empty(&self.state.resumed):
+                break
+            peer = flow_resume(&self.state)
+            input_continue(&self.state, peer)
+            self.feed(peer.id)
+        state_settle(&self.state)
+        return count > 0
+
+    def take(self, id, size_t most):
+        """Let so much of its output leave, at the most."""
         cdef peer_t* peer = self.peer(id)
         cdef iovec piece
+        cdef size_t length
         parts = []
-        while buffer_gather(&peer.out, &piece, 1) == 1:
-            parts.append((<const char*>piece.iov_base)[:piece.iov_len])
-            buffer_consume(&peer.out, piece.iov_len)
+        while most > 0 and buffer_gather(&peer.out, &piece, 1) == 1:
+            length = min(most, piece.iov_len)
+            parts.append((<const char*>piece.iov_base)[:length])
+            flow_sent(&self.state, peer, length)
+            most -= length
         while not list_is_empty(&self.state.dirty):
             list_pop_front(&self.state.dirty)
         return b"".join(parts)
 
+    def sent(self, id):
+        """Take out all that waits to be sent, and what comes of what waited for that."""
+        parts = [self.take(id, <size_t>-1)]
+        while self.turn():
+            parts.append(self.take(id, <size_t>-1))
+        return b"".join(parts)
+
+    def output(self, id):
+        """Bytes that wait to be sent."""
+        return buffer_length(&self.peer(id).out)
+
+    def is_held(self, id):
+        return self.peer(id).hold != HOLD_NOTHING
+
+    def is_doomed(self, id):
+        return link_is_linked(&self.peer(id).in_doomed)
+
     def is_closing(self, id):
         return bool(self.peer(id).closing)
-
-    def doomed(self):
-        """Whether a peer is to be disconnected at the end of this turn."""
-        return not list_is_empty(&self.state.doomed)
 
     def advance(self, double seconds=0.0):
         self.now += seconds
@@ -140,6 +202,14 @@ cdef class Core:
     @property
     def memory(self):
         return self.state.memory
+
+    @property
+    def effort(self):
+        return self.state.effort
+
+    @property
+    def waiting_output(self):
+        return self.state.output
 
     @property
     def counters(self):

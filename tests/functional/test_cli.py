@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from servers import RunningServer, free_port, need
 
@@ -197,7 +198,10 @@ def test_one_callable_is_a_function_of_its_own_name(server: RunningServer, folde
         ("worker no_such_module", 2, "there is no module 'no_such_module' here or among the installed packages"),
         ("worker tasks:missing", 2, "module 'tasks' has no 'missing'"),
         ("worker tasks:nothing", 2, "tasks:nothing is neither a callable nor a mapping"),
-        ("worker tasks -n 3", 2, "only one process so far"),
+        ("worker tasks -n 600", 2, "workers: 600 is out of range; it is from 0 to 512"),
+        ("worker tasks:missing -n 2", 2, "module 'tasks' has no 'missing'"),
+        ("worker tasks --max-age soon", 2, "argument --max-age: invalid float value"),
+        ("serve --workers 2", 2, "--workers: say what they are to run, with --import MODULE"),
         ("worker tasks --prefetch 0", 2, "prefetch"),
         ("submit --at soon f x", 2, "--at: 'soon' is no time; write 2030-01-31T12:00"),
         ("submit --server 127.0.0.1:1 f x", 3, "cannot connect to 127.0.0.1:1: Connection refused"),
@@ -228,6 +232,30 @@ def test_help_and_version(folder: Path) -> None:
         code, text, errors = run(command, "--help", folder=folder)
         assert (code, errors) == (0, "") and text.startswith(f"usage: fastgear {command}")
     assert run(folder=folder)[0] == 2
+
+
+FORKING = """
+import os, signal, time
+
+def child(job):
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(5)
+        os._exit(0)
+    time.sleep(0.1)
+    os.kill(pid, signal.SIGTERM)
+    return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_child_of_a_job_has_no_handler_of_the_worker_s(
+    server: RunningServer, folder: Path, start: Start, processes: str
+) -> None:
+    (folder / "forking.py").write_text(FORKING)
+    process = start("worker", "--server", server.address, "forking:child", "-n", processes)
+    assert run("submit", "--server", server.address, "child", "x", folder=folder) == (0, "-15", "")
+    assert finish(process, signal.SIGTERM)[0] == 0
 
 
 # -- serve
@@ -301,6 +329,21 @@ def test_a_second_signal_ends_a_drain(folder: Path, start: Start) -> None:
 
 
 @only_fastgear
+def test_both_signals_at_once_end_it_as_well(folder: Path, start: Start) -> None:
+    """The second one waits when the first one is taken."""
+    process = start("serve", "-p", "0", "--pid-file", "pid")
+    (address,) = served_on(process)
+    with Client(address) as client:
+        client.submit_background("nobody")
+        process.send_signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGUSR1)
+        process.send_signal(signal.SIGTERM)
+        code, _, errors = finish(process, signal.SIGCONT)
+    assert code == 0 and errors.endswith("fastgear: stopped\n")
+    assert not (folder / "pid").exists()
+
+
+@only_fastgear
 def test_serve_on_a_port_that_is_taken_says_so(server: RunningServer, folder: Path) -> None:
     code, _, errors = run("serve", "--listen", server.address, folder=folder)
     assert code == 1 and f"cannot listen on {server.address}" in errors
@@ -332,6 +375,144 @@ def test_demo_serve_prints_lines_that_work(folder: Path, start: Start) -> None:
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=True, cwd=folder)
         assert json.loads(done.stdout) == expected if expected else "wc" in done.stdout
     assert finish(process, signal.SIGINT)[0] == 0
+
+
+# -- worker processes
+
+
+COUNTED = """
+import os, time
+def counted(job):
+    with open("ran", "a") as file:
+        file.write(job.workload.decode() + "\\n")
+    time.sleep(0.004)
+    return job.workload
+def version(job):
+    return "old %d" % os.getpid()
+def endless(job):
+    open("begun", "a").write("x")
+    time.sleep(1 if os.path.getsize("begun") > 1 else 60)
+    return b"done"
+functions = {"counted": counted, "version": version, "endless": endless}
+"""
+
+
+@pytest.fixture
+def counted(folder: Path) -> Path:
+    (folder / "counted.py").write_text(COUNTED)
+    return folder
+
+
+@only_fastgear
+def test_sigterm_under_load_loses_no_job_and_runs_none_twice(
+    server: RunningServer, counted: Path, start: Start
+) -> None:
+    ask = ("--server", server.address, "--prefetch", "4", "-n", "2", "counted")
+    workloads = [b"%d" % number for number in range(600)]
+    with Client(server.address) as client:
+        jobs = [client.submit("counted", workload) for workload in workloads]
+        while jobs:
+            process = start("worker", *ask)
+            wait_for_functions(server, 6)
+            for job in jobs[:100]:
+                assert job.result(timeout=20) in workloads
+            code, _, errors = finish(process, signal.SIGTERM)
+            assert (code, errors.count("\n")) == (0, 1), errors
+            jobs = [job for job in jobs if not job.wait(0)]
+    ran = (counted / "ran").read_text().split()
+    assert sorted(map(int, ran)) == list(range(600))
+
+
+@only_fastgear
+def test_a_process_manager_s_sigterm_to_everybody_cuts_off_no_job(
+    server: RunningServer, counted: Path, start: Start
+) -> None:
+    process = start("worker", "--server", server.address, "-n", "2", "counted")
+    (counted / "begun").write_text("x")
+    with Client(server.address) as client:
+        job = client.submit("endless")
+        while (counted / "begun").read_text() != "xx":
+            time.sleep(0.01)
+        for one in (*psutil.Process(process.pid).children(), process):
+            one.send_signal(signal.SIGTERM)
+        assert job.result(timeout=20) == b"done"
+        assert process.wait(20) == 0
+    assert (counted / "begun").read_text() == "xx"
+
+
+@only_fastgear
+def test_a_second_signal_ends_the_processes_at_once_and_the_job_goes_to_others(
+    server: RunningServer, counted: Path, start: Start
+) -> None:
+    process = start("worker", "--server", server.address, "-n", "2", "counted")
+    with Client(server.address) as client:
+        job = client.submit("endless")
+        while not (counted / "begun").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert process.poll() is None, "the job is in hand"
+        code, _, _ = finish(process, signal.SIGTERM)
+        assert code == 128 + signal.SIGTERM
+        process = start("worker", "--server", server.address, "-n", "1", "counted")
+        assert job.result(timeout=20) == b"done"
+        assert finish(process, signal.SIGTERM)[0] == 0
+
+
+@only_fastgear
+def test_a_worker_process_is_replaced_after_its_jobs(server: RunningServer, counted: Path, start: Start) -> None:
+    process = start("worker", "--server", server.address, "--max-jobs", "5", "--jitter", "0", "-v", "counted")
+    with Client(server.address) as client:
+        deadline, pids = time.monotonic() + 20, set()
+        while len(pids) < 3 and time.monotonic() < deadline:
+            pids.add(client.submit("version").result(timeout=20))
+    code, _, errors = finish(process, signal.SIGINT)
+    assert code == 0 and len(pids) >= 3
+    assert "is ready" in errors and "is gone: recycled: jobs, exit code 0" in errors
+
+
+@only_fastgear
+def test_serve_runs_workers_reloads_them_and_lets_them_finish(counted: Path, start: Start) -> None:
+    process = start("serve", "-p", "0", "--import", "counted", "--workers", "2", TMPDIR=str(counted))
+    (address,) = served_on(process)
+    with Client(address) as client, AdminClient(address) as admin:
+        old = client.submit("version").result(timeout=20)
+        assert old.startswith(b"old")
+        (private,) = counted.glob("fastgear-*")
+        assert private.stat().st_mode & 0o777 == 0o700
+        (counted / "counted.py").write_text(COUNTED.replace('"old %d"', '"new one %d"'))
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while not client.submit("version").result(timeout=20).startswith(b"new one"):
+            assert time.monotonic() < deadline
+        for number, count in ((signal.SIGTTIN, 3), (signal.SIGTTOU, 2)):
+            process.send_signal(number)
+            while admin.status()[0].workers != count:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        (counted / "begun").write_text("x")
+        job = client.submit("endless")
+        while (counted / "begun").read_text() != "xx":
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert job.result(timeout=20) == b"done"
+        _, errors = process.communicate(timeout=20)
+        assert (process.returncode, errors) == (
+            0,
+            "fastgear: the workers finish the jobs in hand\nfastgear: stopped\n",
+        )
+    assert not list(counted.glob("fastgear-*"))
+
+
+@only_fastgear
+def test_serve_ends_with_workers_that_cannot_start(counted: Path, start: Start) -> None:
+    (counted / "broken.py").write_text("raise ValueError('no such luck')\n")
+    process = start("serve", "-p", "0", TMPDIR=str(counted), FASTGEAR_IMPORT="broken", FASTGEAR_WORKERS="1")
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "broken.py" in errors and "ValueError: no such luck" in errors
+    assert "the worker processes have ended, and so does the server" in errors
+    assert not list(counted.glob("fastgear-*"))
 
 
 # -- unmodified tools

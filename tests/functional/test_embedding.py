@@ -308,6 +308,135 @@ def test_a_forked_child_holds_nothing_of_the_server(server: Server) -> None:
         assert client.echo(b"y") == b"y"
 
 
+def test_a_copy_of_a_socket_in_a_child_does_not_keep_it_in_the_loop(tmp_path: Path) -> None:
+    """A fork that Python's hooks do not see: epoll would go on telling of a connection that is gone."""
+    with Server(f"unix:{tmp_path}/s") as server:
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect(f"{tmp_path}/s")
+        peer.sendall(request("ECHO_REQ", b"x"))
+        peer.recv(100)
+        pid = ctypes.CDLL(None).fork()
+        if pid == 0:
+            peer.close()
+            time.sleep(1.5)
+            os._exit(0)
+        peer.close()
+        time.sleep(0.2)
+        before = server.snapshot().counters["turns_total"]
+        time.sleep(0.5)
+        assert server.snapshot().counters["turns_total"] - before < 50
+        os.waitpid(pid, 0)
+
+
+def test_connections_come_and_go_while_the_program_starts_processes(tmp_path: Path) -> None:
+    with Server(f"unix:{tmp_path}/s") as server:
+        done = threading.Event()
+
+        def come_and_go() -> None:
+            while not done.is_set():
+                with socket.socket(socket.AF_UNIX) as sock:
+                    sock.connect(f"{tmp_path}/s")
+                    sock.sendall(request("ECHO_REQ", b"x"))
+                    sock.recv(100)
+
+        thread = threading.Thread(target=come_and_go)
+        thread.start()
+        for _ in range(100):
+            subprocess.run(["true"], check=True)
+        done.set()
+        thread.join(10)
+        assert server.snapshot().counters["connections"] == 0
+
+
+def test_a_second_stop_hastens_a_drain(server: Server) -> None:
+    with Client(server.address) as client:
+        client.submit_background("nobody", b"")
+    drain = threading.Thread(target=server.stop, args=(30.0,))
+    drain.start()
+    time.sleep(0.1)
+    start = time.monotonic()
+    server.stop()
+    drain.join(5)
+    assert time.monotonic() - start < 2 and not server.running
+
+
+STOP_INTERRUPTED = """
+import os, signal, threading, time
+from fastgear import Client, Server
+class Enough(Exception): pass
+def enough(*_): raise Enough
+signal.signal(signal.SIGALRM, enough)
+server = Server(0)
+server.start()
+with Client(server.address) as client:
+    client.submit_background("nobody", b"")
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        server.stop(30)
+    except Enough:
+        assert server.running and server.command("version").startswith("OK")
+        assert client.echo(b"x") == b"x"
+        server.stop()
+        print("stopped", server.running)
+"""
+
+
+def test_a_stop_that_a_signal_handler_interrupts_can_be_done_again(tmp_path: Path) -> None:
+    done = run_python(STOP_INTERRUPTED, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped False\n", "")
+
+
+def test_all_that_was_sent_before_a_close_is_taken(tmp_path: Path) -> None:
+    with Server(f"unix:{tmp_path}/s") as server:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(f"{tmp_path}/s")
+            sock.sendall(request("SUBMIT_JOB_BG", b"f", b"", b"fire and forget") * 30_000)
+        deadline = time.monotonic() + 10
+        while server.snapshot().counters["connections"] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert server.snapshot().functions[0].queued == 30_000
+
+
+TAKE_ALL_DESCRIPTORS = """
+import os, resource, socket, threading, time
+from fastgear import Server
+with Server(0) as server:
+    host, _, port = server.address.rpartition(":")
+    socks = [socket.socket() for _ in range(30)]
+    limit = max(sock.fileno() for sock in socks) + 3
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    taken, done = [], threading.Event()
+    def take():
+        while not done.is_set():
+            try:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+            except OSError:
+                pass
+    thread = threading.Thread(target=take)
+    thread.start()
+    for sock in socks:
+        sock.connect((host, int(port)))
+    time.sleep(0.5)
+    before = server.snapshot().counters["turns_total"]
+    time.sleep(1)
+    turns = server.snapshot().counters["turns_total"] - before
+    done.set()
+    thread.join()
+    for fd in taken:
+        os.close(fd)
+    for sock in socks:
+        sock.close()
+    time.sleep(0.3)
+    socket.create_connection((host, int(port)), 5).close()
+    print("well" if turns < 500 else turns)
+"""
+
+
+def test_losing_the_last_descriptor_to_another_thread_does_not_spin(tmp_path: Path) -> None:
+    done = run_python(TAKE_ALL_DESCRIPTORS, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "well\n", "")
+
+
 def test_a_server_that_is_dropped_or_left_running_does_not_hang_the_interpreter(tmp_path: Path) -> None:
     code = "from fastgear import Server\nServer(0).start()\ns = Server(0)\ns.start()\nprint(s.command('version')[:2])"
     done = run_python(code, tmp_path)

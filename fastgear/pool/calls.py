@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""Single calls with a future each: what `Executor.submit` and `Pool.apply_async` make."""
+
+from __future__ import annotations
+
+import pickle
+import reprlib
+from collections import deque
+from concurrent.futures import Future
+from typing import Any
+
+from fastgear.pool.chunks import Sizer
+from fastgear.pool.frame import pack_calls
+from fastgear.pool.outcome import rebuild
+from fastgear.pool.pieces import Piece
+from fastgear.pool.values import Failure
+
+__all__ = ["Call", "Calls"]
+
+
+class Call:
+    """A pickled call, and the future of its outcome."""
+
+    __slots__ = ("arguments", "function", "future")
+
+    def __init__(self, function: bytes, arguments: bytes, future: Future[Any]) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.future = future
+
+
+class Calls:
+    """The source of them: first come, first sent. A future that was cancelled before is left out."""
+
+    def __init__(self, workers: int) -> None:
+        self.sizer = Sizer(workers)
+        self._waiting: deque[Call] = deque()
+        self._again: deque[Piece] = deque()
+        self._done: deque[tuple[Future[Any], Any]] = deque()
+
+    def add(self, call: Call) -> None:
+        self._waiting.append(call)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def next_piece(self) -> Piece | None:
+        if self._again:
+            return self._again.popleft()
+        calls: list[Any] = []
+        size = self.sizer.next(len(self._waiting))
+        while self._waiting and len(calls) < size:
+            call = self._waiting.popleft()
+            if call.future.set_running_or_notify_cancel():
+                calls.append(call)
+        return Piece(self, calls) if calls else None
+
+    def push_back(self, piece: Piece) -> None:
+        self._again.append(piece)
+
+    def pack(self, piece: Piece) -> bytes:
+        return pack_calls(piece.number, [(call.function, call.arguments) for call in piece.tasks])
+
+    def advance(self, piece: Piece, start: int) -> None:
+        for call, value in zip(piece.tasks[start:], piece.values[start:], strict=False):
+            self._done.append((call.future, value))
+
+    def describe(self, task: Call) -> str:
+        try:
+            args, kwargs = pickle.loads(task.arguments)
+            return describe_call(pickle.loads(task.function), args, kwargs)
+        except Exception:
+            return "a call"
+
+    def settle(self) -> None:
+        """Give futures their outcomes, and run their callbacks: not under the engine's lock."""
+        while True:
+            try:
+                future, value = self._done.popleft()
+            except IndexError:
+                return
+            if type(value) is Failure:
+                future.set_exception(rebuild(value.pickled))
+            else:
+                future.set_result(value)
+
+    def cancel_waiting(self) -> list[Future[Any]]:
+        """Take those that were not sent, for the caller to cancel."""
+        futures = [call.future for call in self._waiting]
+        self._waiting.clear()
+        return futures
+
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 60
+
+
+def name_of(function: Any) -> str:
+    return getattr(function, "__qualname__", None) or type(function).__name__
+
+
+def describe_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """As somebody would write it, shortened."""
+    words = [_safe(argument) for argument in args] + [f"{key}={_safe(value)}" for key, value in kwargs.items()]
+    return f"{name_of(function)}({', '.join(words)})"
+
+
+def _safe(value: Any) -> str:
+    try:
+        return _repr.repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"

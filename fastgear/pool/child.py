@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""The inside of a pool's worker process: frames in, records out. The supervisor calls `main`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastgear.pool.frame import CALLS, FUNCTION, STARMAP, TRAILER, unpack
+from fastgear.pool.functions import Functions
+from fastgear.pool.line import Line
+from fastgear.pool.memory import Memory
+from fastgear.pool.outcome import pack
+from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
+
+__all__ = ["ChildTask", "main"]
+
+_GRAB = pack_request(PacketType.GRAB_JOB_UNIQ)
+_HELLO = pack_request(PacketType.OPTION_REQ, b"fastgear/wait") + pack_request(PacketType.CAN_DO, FUNCTION)
+
+
+@dataclass(frozen=True)
+class ChildTask:
+    """What every worker of a pool is told."""
+
+    path: str
+    memory: Memory
+    max_frames: int = 0  # after which a worker leaves; 0: never
+    initializer: Callable[..., Any] | None = None
+    initargs: tuple[Any, ...] = ()
+
+
+def main(context: Any, task: ChildTask) -> None:
+    """Until SIGTERM, which lets the frame in hand be finished, or the end of the server."""
+    if task.initializer is not None:
+        task.initializer(*task.initargs)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(task.path)
+        _Worker(context, task, sock).run()
+
+
+class _Worker:
+    def __init__(self, context: Any, task: ChildTask, sock: socket.socket) -> None:
+        self._context = context
+        self._left = task.max_frames or -1  # frames until it leaves by itself
+        self._leaving = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._line = Line(sock.fileno(), self._wake_read)
+        self._reader = PacketReader()
+        self._functions = Functions()
+        self._handle = b""
+        self._area = task.memory.take_area(os.getpid(), pack, self._send_records)
+
+    def run(self) -> None:
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        self._line.send(_HELLO + _GRAB)
+        self._context.ready()
+        while not self._leaving:
+            data = self._line.receive()
+            if data is None:
+                break
+            for packet in self._reader.feed(data):
+                if packet.type is PacketType.JOB_ASSIGN_UNIQ:
+                    self._run_frame(packet)
+        self._area.leave()
+
+    def _on_term(self, number: int, frame: object) -> None:
+        self._leaving = True
+
+    def _send_records(self, records: bytes) -> None:
+        """They have no room in the area, or leave ahead of the others."""
+        self._line.send(pack_request(PacketType.WORK_DATA, self._handle, records))
+
+    def _run_frame(self, packet: Packet) -> None:
+        self._handle, _, _, workload = packet.args
+        number, kind, content = unpack(workload)
+        self._context.begin("frame", number)
+        self._left -= 1
+        self._leaving = self._leaving or self._left == 0
+        self._area.begin(number)
+        begun = time.perf_counter_ns()
+        if kind == CALLS:
+            self._run_calls(content)
+        else:
+            self._run_items(content, kind == STARMAP)
+        elapsed = time.perf_counter_ns() - begun
+        self._context.end()
+        answer = pack_request(PacketType.WORK_COMPLETE, self._handle, self._area.records() + TRAILER.pack(elapsed))
+        self._line.send(answer if self._leaving else answer + _GRAB)
+        self._area.end()  # not before, or a death meanwhile would lose what is finished
+
+    def _run_items(self, content: tuple[bytes, bytes], star: bool) -> None:
+        try:
+            function, items = self._functions.unpack(content[0]), pickle.loads(content[1])
+        except BaseException as error:
+            self._area.fail(error)
+            return
+        self._area.call_each(function, items, star)
+
+    def _run_calls(self, calls: list[tuple[bytes, bytes]]) -> None:
+        for packed, arguments in calls:
+            try:
+                function = self._functions.unpack(packed)
+                args, kwargs = pickle.loads(arguments)
+            except BaseException as error:
+                goes_on = self._area.fail(error)
+            else:
+                goes_on = self._area.call(function, args, kwargs)
+            if not goes_on:
+                return

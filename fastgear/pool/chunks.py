@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""How many tasks go together: as many as take a few milliseconds, by what those before them took.
+
+One at first, since nothing is known; then at most eight times as many as the largest frame that has come back; fewer
+towards a known end, so that all workers end together.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Sizer"]
+
+_TARGET_NS = 4_000_000
+_GROWTH = 8
+_WEIGHT = 0.3  # of the newest frame in the mean
+
+
+class Sizer:
+    """Of tasks of one kind. `least` is the chunksize that somebody asked for, so that frames are multiples of it."""
+
+    def __init__(self, workers: int, least: int = 1) -> None:
+        self._workers = workers
+        self._least = least
+        self._mean_ns = 0.0
+        self._largest = 0
+
+    @property
+    def mean_ns(self) -> float:
+        """Of a task; 0 before the first has come back."""
+        return self._mean_ns
+
+    def measured(self, tasks: int, elapsed_ns: int) -> None:
+        """A frame has come back."""
+        if tasks <= 0:
+            return
+        mean = max(1.0, elapsed_ns / tasks)
+        self._mean_ns = mean if not self._mean_ns else self._mean_ns + _WEIGHT * (mean - self._mean_ns)
+        self._largest = max(self._largest, tasks)
+
+    def next(self, remaining: int | None) -> int:
+        """How many tasks the next frame is to have; `remaining` are those that are left, None where nobody knows."""
+        if not self._mean_ns:
+            return self._least
+        size = min(int(_TARGET_NS / self._mean_ns), self._largest * _GROWTH)
+        if remaining is not None:
+            size = min(size, remaining // (2 * self._workers) + 1)
+        return max(self._least, size - size % self._least)

@@ -1,0 +1,437 @@
+# SPDX-License-Identifier: MIT
+"""The engine of a pool: a private server, prefork workers, and the traffic between them and the sources of tasks.
+
+Tasks go out as pieces, one frame each. The engine keeps as many frames at the server as there are workers, and as many again
+in line behind them, so that no worker waits for Python. Whoever waits for an outcome receives: the thread that needs it where
+there is one, which then turns the server's loop as well, and otherwise the collector, a thread of the engine's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import Any
+
+from fastgear.config import ServerConfig, SupervisorConfig
+from fastgear.cpus import usable_cpus
+from fastgear.errors import CannotStart, ConnectionLost, ServerError, WorkerDied
+from fastgear.pool.calls import Calls
+from fastgear.pool.child import ChildTask, main
+from fastgear.pool.frame import FUNCTION, TRAILER
+from fastgear.pool.functions import Packer
+from fastgear.pool.memory import Memory
+from fastgear.pool.outcome import pack_failure
+from fastgear.pool.pieces import Piece, Source
+from fastgear.pool.values import Failure, read_records
+from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
+from fastgear.server.server import Server
+from fastgear.supervisor.events import Died, StartFailed
+from fastgear.supervisor.launch import Workers, launch
+
+__all__ = ["Engine"]
+
+_AREAS = 4  # for each worker, since the dead ones' are needed for a while
+_EXPLAIN_S = 2.0  # how long the news of a worker's end may take
+_REST_S = 0.002  # how long the collector lets a thread that helped go first
+_NO_LIMIT = 1 << 62
+
+
+class Engine:
+    """Not started until `start`; then to be ended by `close`. All methods may be called from any thread."""
+
+    def __init__(
+        self,
+        config: SupervisorConfig,
+        *,
+        start: str = "auto",
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        max_frames: int = 0,
+        retries: int = 0,
+    ) -> None:
+        self.workers = config.workers or usable_cpus()
+        self.lock = threading.RLock()
+        self.failure: BaseException | None = None  # why nothing works any more
+        self.packer = Packer()
+        self.calls = Calls(self.workers)
+        self._later: deque[Callable[[], None]] = deque()
+        self._config = config
+        self._start = start
+        self._initializer, self._initargs = initializer, initargs
+        self._max_frames = max_frames
+        self._retries = retries
+        self._limit = 2 * self.workers
+        self._sources: deque[Source] = deque()  # those that may have something to send
+        self._number = 0
+        self._submitted: deque[Piece] = deque()  # not acknowledged yet
+        self._by_handle: dict[bytes, Piece] = {}
+        self._outstanding = 0
+        self._deaths: dict[int, Died] = {}
+        self._died = threading.Condition(self.lock)
+        self._workers_lock = threading.Lock()  # for what is said to the supervisor, and heard of it
+        self._receiving = threading.Lock()  # whoever has it takes what comes
+        self._helped_at = 0.0
+        self._collector: threading.Thread | None = None
+        self._closing = False
+
+    # -- life
+
+    def start(self) -> None:
+        """Processes first, then threads, so that the processes can be forked."""
+        self._folder = tempfile.mkdtemp(prefix="fastgear-")  # mode 0700: nobody else gets in
+        path = f"{self._folder}/server"
+        self._memory = Memory(_AREAS * self.workers + 4)
+        self._areas = self._memory.pool_areas()
+        self._reader = PacketReader()
+        task = ChildTask(path, self._memory, self._max_frames, self._initializer, self._initargs)
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(path)
+            sock.listen(1024)
+            self._workers: Workers = launch(
+                main,
+                task,
+                config=self._config,
+                start=self._start,
+                pass_fds=(self._memory.fd,),
+                known_threads=_own_threads(),
+            )
+            self._server = Server(sock, config=ServerConfig(max_output=_NO_LIMIT, max_packet_size=2**32, job_retries=0))
+            self._server.start()
+        self._local = self._server.connect()
+        self._watcher = threading.Thread(target=self._watch, name="fastgear-pool-watcher", daemon=True)
+        self._watcher.start()
+
+    def close(self, *, kill: bool) -> None:
+        """End the workers: at once with `kill`, else as soon as they have finished what they have in hand."""
+        with self.lock:
+            if self._closing:
+                return
+            self._closing = True
+        if kill:
+            self._fail(CancelledError("the pool was ended"))
+        with self._workers_lock:
+            if kill or self.failure is not None:
+                self._workers.stop()
+            else:
+                self._workers.drain()
+        self._watcher.join(None if kill else self._config.drain_s or None)
+        with self._workers_lock:
+            self._workers.close()
+        self._watcher.join()
+        self._local.close()
+        self._server.stop()
+        if self._collector is not None and self._collector is not threading.current_thread():
+            self._collector.join()
+        self._areas = []
+        del self._local  # with which the server's memory goes
+        self._memory.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _fail(self, error: BaseException) -> None:
+        """Nothing will be run any more: all that is under way ends with this."""
+        with self.lock:
+            self.failure = self.failure or error
+            pieces = [*self._submitted, *self._by_handle.values()]
+            self._submitted.clear()
+            self._by_handle.clear()
+            self._outstanding = 0
+            for source in self._sources:
+                while (piece := source.next_piece()) is not None:
+                    pieces.append(piece)
+            self._sources.clear()
+            for piece in pieces:
+                self._deliver_failure(piece, error)
+            self._died.notify_all()
+        self.settle()
+        self._local.interrupt()
+
+    def cancel_waiting(self) -> None:
+        """Cancel the futures of calls that were not sent."""
+        with self.lock:
+            futures = self.calls.cancel_waiting()
+        for future in futures:
+            future.cancel()
+            future.set_running_or_notify_cancel()
+
+    def later(self, act: Callable[[], None]) -> None:
+        """Do it when the lock is free again."""
+        self._later.append(act)
+
+    def settle(self) -> None:
+        """Give futures their outcomes, and run their callbacks: not under the lock, nor while receiving."""
+        self.calls.settle()
+        while self._later:
+            with contextlib.suppress(IndexError):
+                self._later.popleft()()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way, and nothing waits to be sent."""
+        return not self._outstanding and not self._sources
+
+    # -- out
+
+    def offer(self, source: Source) -> None:
+        """There may be something new to send."""
+        with self.lock:
+            if source not in self._sources:
+                self._sources.append(source)
+            self._pump()
+
+    def _pump(self) -> None:
+        while self._outstanding < self._limit and self._sources:
+            if self.failure is not None:
+                self._fail(self.failure)
+                return
+            source = self._sources[0]
+            piece = source.next_piece()
+            if piece is None:
+                self._sources.popleft()
+            else:
+                self._sources.rotate(-1)
+                self._send(piece)
+
+    def _send(self, piece: Piece) -> None:
+        self._number = self._number % 0x7FFFFFFF + 1
+        piece.number = self._number
+        try:
+            frame = piece.source.pack(piece)
+        except Exception as error:
+            self._deliver_failure(piece, error)
+            return
+        self._submitted.append(piece)
+        self._outstanding += 1
+        self._local.send(pack_request(PacketType.SUBMIT_JOB, FUNCTION, b"", frame))
+
+    # -- in
+
+    def wait(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Receive until `done()`, which is asked after everything that comes; False when the time is over before."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not done():
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            if self._receiving.acquire(blocking=False):
+                try:
+                    self._receive(left, help=True)
+                finally:
+                    self._helped_at = time.monotonic()
+                    self._receiving.release()
+                self.settle()
+            else:
+                self._take_over(left)
+        return True
+
+    def _take_over(self, timeout: float | None) -> None:
+        """Somebody else receives: have him stop for a moment."""
+        self._helped_at = time.monotonic()
+        self._local.interrupt()
+        if self._receiving.acquire(timeout=0.05 if timeout is None else min(0.05, timeout)):
+            self._receiving.release()
+
+    def _receive(self, timeout: float | None, *, help: bool) -> None:
+        try:
+            data = self._local.receive(timeout, help)
+        except ConnectionResetError:
+            if not self._closing:
+                self._fail(ConnectionLost("the pool's server has ended"))
+            return
+        if data:
+            self._take(data)
+
+    def collect(self) -> None:
+        """From now on outcomes are taken also while nobody waits for them."""
+        if self._collector is None:
+            self._collector = threading.Thread(target=self._collect, name="fastgear-pool-collector", daemon=True)
+            self._collector.start()
+
+    def _collect(self) -> None:
+        while not self._closing:
+            if time.monotonic() - self._helped_at < _REST_S:
+                time.sleep(_REST_S)
+                continue
+            with self._receiving:
+                self._receive(None, help=False)
+            self.settle()
+
+    def _take(self, data: bytes) -> None:
+        deaths: list[Piece] = []
+        with self.lock:
+            for packet in self._reader.feed(data) if self.failure is None else ():
+                self._take_packet(packet, deaths)
+            self._pump()
+        for piece in deaths:
+            self._bury(piece)
+
+    def _take_packet(self, packet: Packet, deaths: list[Piece]) -> None:
+        kind = packet.type
+        if kind is PacketType.JOB_CREATED:
+            self._by_handle[packet.args[0]] = self._submitted.popleft()
+        elif kind is PacketType.WORK_COMPLETE:
+            self._complete(self._by_handle.pop(packet.args[0]), packet.args[1])
+        elif kind is PacketType.WORK_DATA:
+            self._deliver_records(self._by_handle[packet.args[0]], packet.args[1])
+        elif kind is PacketType.WORK_FAIL:
+            deaths.append(self._by_handle.pop(packet.args[0]))
+        elif kind is PacketType.ERROR:
+            error = ServerError(*(argument.decode("utf-8", "replace") for argument in packet.args))
+            piece = self._submitted.popleft()
+            self._outstanding -= 1
+            self._deliver_failure(piece, error)
+
+    def _complete(self, piece: Piece, result: bytes) -> None:
+        self._outstanding -= 1
+        end = len(result) - TRAILER.size
+        self._deliver_records(piece, result, end)
+        piece.source.sizer.measured(len(piece.values), TRAILER.unpack_from(result, end)[0])
+        if piece.is_whole:
+            return
+        if piece.closed:
+            self._send_again(piece.split(len(piece.values)))
+        else:  # the frame could not be begun, and said why
+            self._deliver(piece, [piece.values[-1]] * (len(piece.tasks) - len(piece.values)), True)
+
+    def _deliver_records(self, piece: Piece, records: bytes, end: int | None = None, known: int = 0) -> None:
+        """The records up to `end`; of the first of them, `known` have been delivered before."""
+        values: list[Any] = []
+        failures = read_records(records, 0, len(records) if end is None else end, values, _no_buffers)
+        self._deliver(piece, values[known:] if known else values, failures > 0)
+
+    def _deliver(self, piece: Piece, values: list[Any], failed: bool) -> None:
+        start = len(piece.values)
+        piece.values += values
+        piece.has_failure = piece.has_failure or failed
+        piece.source.advance(piece, start)
+
+    def _deliver_failure(self, piece: Piece, error: BaseException, most: int = 1 << 62) -> None:
+        """For the tasks that have no outcome yet, or the first so many of them."""
+        count = min(most, len(piece.tasks) - len(piece.values))
+        self._deliver(piece, [Failure(pack_failure(error))] * count, True)
+
+    def _send_again(self, piece: Piece) -> None:
+        piece.source.push_back(piece)
+        if piece.source not in self._sources:
+            self._sources.append(piece.source)
+
+    # -- deaths
+
+    def _watch(self) -> None:
+        """A thread of its own, since the supervisor's word may come while nothing else does."""
+        poll = select.poll()
+        poll.register(self._workers, select.POLLIN)
+        running = True
+        while running:
+            poll.poll()
+            with self._workers_lock:
+                events = self._workers.receive()
+                running = self._workers.running
+            for event in events:
+                if isinstance(event, Died):
+                    self._note_death(event)
+                elif isinstance(event, StartFailed):
+                    self._start_failed = event
+        if not self._closing:
+            self._fail(self._explain_end())
+
+    _start_failed: StartFailed | None = None
+
+    def _explain_end(self) -> BaseException:
+        if self._start_failed is not None:
+            text = self._start_failed.text
+            return CannotStart(f"the pool's workers cannot start: {text.splitlines()[-1]}", remote_traceback=text)
+        return CannotStart("the pool's supervisor has ended", remote_traceback="")
+
+    def _note_death(self, event: Died) -> None:
+        with self.lock:
+            self._deaths[event.pid] = event
+            for area in self._areas:
+                if area.owner == event.pid and not self._is_under_way(area.frame):
+                    area.clear()
+            while len(self._deaths) > 1000:
+                del self._deaths[next(iter(self._deaths))]
+            self._died.notify_all()
+
+    def _is_under_way(self, number: int) -> bool:
+        return number != 0 and any(piece.number == number for piece in self._by_handle.values())
+
+    def _bury(self, piece: Piece) -> None:
+        """Its worker is gone: keep what it had finished, name the task that it was at, and run the others elsewhere."""
+        with self.lock:
+            self._outstanding -= 1
+            pid, begun = self._recover(piece)
+            finished = len(piece.values)
+            if finished == len(piece.tasks):
+                return
+            if begun > finished:
+                if piece.attempts < self._retries:
+                    rest = piece.split(finished) if finished else piece
+                    if len(rest.tasks) > 1:
+                        self._send_again(rest.split(1))
+                    rest.attempts = piece.attempts + 1
+                    self._send_again(rest)
+                    self._pump()
+                    return
+                if begun < len(piece.tasks):
+                    self._send_again(piece.split(begun))
+            else:
+                self._send_again(piece.split(finished) if finished else piece)
+                self._pump()
+                return
+            self._pump()
+            error = self._obituary(pid, piece.source.describe(piece.tasks[finished]))
+            self._deliver_failure(piece, error, 1)
+
+    def _recover(self, piece: Piece) -> tuple[int, int]:
+        """Take what the dead worker has left in its area; its pid, and how many tasks it had begun."""
+        for area in self._areas:
+            if area.frame == piece.number:
+                pid, begun = area.owner, area.claimed
+                left = area.look(piece.number)
+                if left is not None:
+                    base, records = left
+                    self._deliver_records(piece, records, known=len(piece.values) - base)
+                if pid in self._deaths:
+                    area.clear()
+                return pid, begun
+        return 0, 0
+
+    def _obituary(self, pid: int, task: str) -> WorkerDied:
+        """Waits for the supervisor's word, which comes a moment after the server's."""
+        deadline = time.monotonic() + _EXPLAIN_S
+        while pid not in self._deaths and self.failure is None and time.monotonic() < deadline:
+            self._died.wait(deadline - time.monotonic())
+        died = self._deaths.get(pid)
+        how = str(died).partition(": ")[2] if died is not None else "nobody knows how"
+        return WorkerDied(
+            f"worker process {pid} died while it ran {task}: {how}",
+            pid=pid,
+            exit_code=died.exit_code if died is not None else None,
+            task=task,
+        )
+
+    # -- what can be seen
+
+    def worker_infos(self) -> Any:
+        return self._workers.workers()
+
+    def __del__(self) -> None:
+        if not self._closing and hasattr(self, "_local"):
+            self.close(kill=True)
+
+
+def _own_threads() -> int:
+    """Those that may be there at a fork: loops stand still for it, and of the others' locks the child uses none."""
+    return sum(thread.name.startswith("fastgear-") for thread in threading.enumerate())
+
+
+def _no_buffers(data: bytes) -> Any:
+    raise ValueError("a record with large buffers, and nobody to fetch them")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""`Executor`: worker processes behind the interface of concurrent.futures."""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, TypeVar
+
+from fastgear.config import SupervisorConfig
+from fastgear.errors import ConfigError
+from fastgear.pool.engine import Engine
+from fastgear.pool.futures import submit
+from fastgear.pool.runs import Run
+
+__all__ = ["Executor"]
+
+T = TypeVar("T")
+
+
+class Executor(concurrent.futures.Executor):
+    """Runs calls in worker processes, as concurrent.futures.ProcessPoolExecutor does.
+
+    `max_workers` is by default the number of CPUs that this process may use. `initializer` is called with `initargs` in each
+    worker; what it raises ends all. Workers are forked where this process has a single thread, and fresh interpreters
+    otherwise (`start_method` "auto", "fork" or "spawn"). `max_tasks_per_child` replaces a worker after so many frames of tasks.
+
+    A worker that dies costs the task that it ran: its future raises WorkerDied, unless `retries` lets it be tried again
+    elsewhere so many times. Small tasks travel together, so that each costs little.
+
+    >>> with Executor(2) as executor:
+    ...     executor.submit(pow, 2, 10).result()
+    ...     list(executor.map(abs, [-1, -2, -3]))
+    1024
+    [1, 2, 3]
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        start_method: str = "auto",
+        max_tasks_per_child: int | None = None,
+        retries: int = 0,
+    ) -> None:
+        if max_workers is not None and max_workers < 1:
+            raise ConfigError(f"max_workers: {max_workers} is too few; it is at least 1")
+        if max_tasks_per_child is not None and max_tasks_per_child < 1:
+            raise ConfigError(f"max_tasks_per_child: {max_tasks_per_child} is too few; it is at least 1")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if retries < 0:
+            raise ConfigError(f"retries: {retries} is too few; it is at least 0")
+        config = SupervisorConfig(workers=max_workers or 0)
+        self._make: Callable[[], Engine] = lambda: Engine(
+            config,
+            start=start_method,
+            initializer=initializer,
+            initargs=initargs,
+            max_frames=max_tasks_per_child or 0,
+            retries=retries,
+        )
+        self._lock = threading.Lock()
+        self._started: Engine | None = None
+        self._shut_down = False
+
+    @property
+    def _engine(self) -> Engine:
+        """Started at the first use."""
+        with self._lock:
+            if self._shut_down:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if self._started is None:
+                engine = self._make()
+                engine.start()
+                self._started = engine
+                _running.add(self)
+            return self._started
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
+        """Call it in a worker; the future gets what it returns or raises. Raises RuntimeError after `shutdown`."""
+        return submit(self._engine, fn, args, kwargs)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """The results of `fn` over the items, in their order.
+
+        Without `buffersize` all items are taken now; with it, never more than so many that are not yielded yet. `timeout`
+        counts from now. `chunksize` is the least number of tasks that travel together; by itself it is chosen by their duration.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        engine = self._engine
+        star = len(iterables) != 1
+        items: Iterable[Any] = zip(*iterables, strict=False) if star else iterables[0]
+        run = Run(
+            engine, fn, list(items) if buffersize is None else items, star=star, chunksize=chunksize, window=buffersize
+        )
+        engine.collect()
+        run.begin()
+        return _results(run, None if timeout is None else time.monotonic() + timeout)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls, and end the workers when all that were taken are done.
+
+        With `cancel_futures` those that were not sent to a worker are cancelled. Without `wait` it is done in the background.
+        """
+        with self._lock:
+            self._shut_down = True
+            engine = self._started
+        if engine is None:
+            return
+        if cancel_futures:
+            engine.cancel_waiting()
+        if wait:
+            _finish(engine)
+        else:
+            threading.Thread(target=_finish, args=(engine,), name="fastgear-shutdown").start()
+        _running.discard(self)
+
+
+def _results(run: Run, deadline: float | None) -> Generator[Any, None, None]:
+    try:
+        while True:
+            try:
+                value = run.next(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            except StopIteration:
+                return
+            yield value
+    finally:
+        run.cancel()
+
+
+def _finish(engine: Engine) -> None:
+    engine.wait(lambda: engine.is_idle)
+    engine.close(kill=False)
+
+
+_running: weakref.WeakSet[Executor] = weakref.WeakSet()
+
+
+def _at_exit() -> None:
+    for executor in list(_running):
+        executor.shutdown()
+
+
+atexit.register(_at_exit)

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""What goes over the wire between a pool and its workers: frames of tasks there, and their records back.
+
+A frame is the workload of one job: its number and kind, then for MAP and STARMAP the function and a pickled list of items,
+for CALLS a list of (function, pickled arguments). What comes back as result, and as data before it, are records as
+`values.pxd` describes them; the result ends in the nanoseconds that the frame took.
+"""
+
+from __future__ import annotations
+
+import marshal
+import struct
+from typing import Any
+
+__all__ = ["CALLS", "FUNCTION", "MAP", "STARMAP", "TRAILER", "pack_calls", "pack_items", "unpack"]
+
+FUNCTION = b"fastgear"  # the one that all workers of a pool can do
+MAP, STARMAP, CALLS = range(3)
+TRAILER = struct.Struct("<Q")
+
+_HEADER = struct.Struct("<IB")
+
+
+def pack_items(number: int, kind: int, function: bytes, items: bytes) -> bytes:
+    return _HEADER.pack(number, kind) + marshal.dumps((function, items))
+
+
+def pack_calls(number: int, calls: list[tuple[bytes, bytes]]) -> bytes:
+    return _HEADER.pack(number, CALLS) + marshal.dumps(calls)
+
+
+def unpack(data: bytes) -> tuple[int, int, Any]:
+    """Number, kind, and what one of the above was given."""
+    number, kind = _HEADER.unpack_from(data)
+    return number, kind, marshal.loads(memoryview(data)[_HEADER.size :])

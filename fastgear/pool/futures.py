@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Real futures, whose waiting threads help; and the way of a single call to a worker."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from fastgear.pool.calls import Call
+from fastgear.pool.engine import Engine
+from fastgear.pool.outcome import dumps
+
+__all__ = ["HelpingFuture", "submit"]
+
+T = TypeVar("T")
+
+
+class HelpingFuture(concurrent.futures.Future[T]):
+    """A future of concurrent.futures; who waits for its result does the receiving meanwhile."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def result(self, timeout: float | None = None) -> T:
+        return super().result(self._help(timeout))
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        return super().exception(self._help(timeout))
+
+    def _help(self, timeout: float | None) -> float | None:
+        """The time that is left to wait after helping: none."""
+        if self.done():
+            return timeout
+        return None if self._engine.wait(self.done, timeout) else 0
+
+
+def submit(
+    engine: Engine, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> HelpingFuture[T]:
+    """Call it in a worker. What cannot be pickled is the future's exception."""
+    future: HelpingFuture[T] = HelpingFuture(engine)
+    try:
+        call = Call(engine.packer.pack(function), dumps((args, kwargs)), future)
+    except Exception as error:
+        future.set_running_or_notify_cancel()
+        future.set_exception(error)
+        return future
+    engine.collect()
+    with engine.lock:
+        engine.calls.add(call)
+        engine.offer(engine.calls)
+    if engine.failure is not None:
+        engine.settle()
+    return future

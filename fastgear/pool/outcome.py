@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""What comes of a task that is no plain value: pickles of results, and of exceptions with their traceback as text."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from typing import Any
+
+from fastgear.errors import RemoteError, TransferError
+
+__all__ = ["RemoteTraceback", "cannot_be_read", "pack", "pack_failure", "rebuild"]
+
+PROTOCOL = 5
+
+
+class RemoteTraceback(Exception):
+    """The worker's traceback, as the cause of what a task raised: Python prints it above ours."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text.rstrip()}\n"""'
+
+
+def pack(letter: bytes, value: Any) -> tuple[bytes, bytes]:
+    """A value as letter and bytes of a record. One that cannot be pickled becomes a failure that says so."""
+    if letter == b"B":
+        return letter, value
+    if letter == b"X":
+        return letter, pack_failure(value)
+    try:
+        return letter, dumps(value)
+    except Exception as error:
+        return b"X", pack_failure(_unpicklable(value, error))
+
+
+def dumps(value: Any) -> bytes:
+    """With pickle, and where that cannot, with cloudpickle: it takes lambdas, closures and what `__main__` defines."""
+    try:
+        return pickle.dumps(value, PROTOCOL)
+    except Exception:
+        import cloudpickle  # type: ignore[import-untyped]
+
+        data: bytes = cloudpickle.dumps(value, PROTOCOL)
+        return data
+
+
+def _unpicklable(value: Any, error: Exception) -> TransferError:
+    made = TransferError(f"the task's result, of type {type(value).__name__}, cannot be pickled: {error}")
+    made.__cause__ = error
+    return made
+
+
+def pack_failure(error: BaseException) -> bytes:
+    """The exception itself where it survives pickling, else a RemoteError that tells of it."""
+    text = _text(error)
+    try:
+        data = dumps((error, text))
+        pickle.loads(data)
+        return data
+    except Exception as reason:
+        kind = type(error).__name__
+        stand_in = RemoteError(
+            f"{kind}: {_words(error)} (the exception itself cannot be sent: {reason})", kind=kind, remote_traceback=text
+        )
+        return pickle.dumps((stand_in, text), PROTOCOL)
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "its text raises, too"
+
+
+def _text(error: BaseException) -> str:
+    """Without the frame that called the task."""
+    frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    try:
+        return "".join(traceback.format_exception(type(error), error, frames))
+    except Exception:
+        return f"{type(error).__name__}\n"
+
+
+def rebuild(data: bytes) -> BaseException:
+    """What `pack_failure` had, with the worker's traceback as its cause."""
+    error: BaseException
+    error, text = pickle.loads(data)
+    error.__cause__ = RemoteTraceback(text)
+    return error
+
+
+def cannot_be_read(error: Exception) -> bytes:
+    """In place of a result that was pickled well and cannot be unpickled here."""
+    return pack_failure(TransferError(f"a task's result cannot be unpickled here: {type(error).__name__}: {error}"))

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Tasks on their way: pieces of a source's tasks that travel as one frame, and come back whole, in part, or not at all.
+
+A source knows what its tasks mean: `calls.py` has futures, `runs.py` the items of a map. The engine sends pieces of any.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from fastgear.pool.chunks import Sizer
+
+__all__ = ["Piece", "Source"]
+
+
+class Piece:
+    """Some tasks of one source, in order. `values` are their outcomes as far as they have come, from the first on."""
+
+    __slots__ = ("attempts", "closed", "following", "has_failure", "number", "source", "tasks", "values")
+
+    def __init__(self, source: Source, tasks: list[Any]) -> None:
+        self.source = source
+        self.tasks = tasks
+        self.values: list[Any] = []
+        self.number = 0  # of the frame that it travels as
+        self.attempts = 0  # how often its first task was given to a worker that died of it
+        self.closed = False  # the worker was told to begin no more of its tasks
+        self.has_failure = False  # among the values
+        self.following: Piece | None = None  # the tasks that come after these
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.values) == len(self.tasks)
+
+    def split(self, at: int) -> Piece:
+        """Keep the tasks before `at`, and return a piece of the others, which follows this one."""
+        rest = Piece(self.source, self.tasks[at:])
+        del self.tasks[at:]
+        rest.following, self.following = self.following, rest
+        return rest
+
+
+class Source(Protocol):
+    """What the engine asks of where tasks come from. It is asked under the engine's lock."""
+
+    sizer: Sizer
+
+    def next_piece(self) -> Piece | None:
+        """The next tasks to be sent, in a size that fits; None when there are none now."""
+
+    def push_back(self, piece: Piece) -> None:
+        """A piece that has to be sent again, before others."""
+
+    def pack(self, piece: Piece) -> bytes:
+        """Its frame. Raises what its tasks cannot be pickled for."""
+
+    def advance(self, piece: Piece, start: int) -> None:
+        """Its values from `start` on are new."""
+
+    def describe(self, task: Any) -> str:
+        """What somebody would have written to call it."""

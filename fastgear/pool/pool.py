@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: MIT
+"""`Pool`: worker processes behind the interface of multiprocessing.Pool; and `map`, which makes one for a single use."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sized
+from types import TracebackType
+from typing import Any, TypeVar
+
+from fastgear.config import SupervisorConfig
+from fastgear.errors import ConfigError
+from fastgear.pool.engine import Engine
+from fastgear.pool.futures import HelpingFuture, submit
+from fastgear.pool.progress import watched
+from fastgear.pool.runs import Run
+
+__all__ = ["AsyncResult", "Pool", "map"]
+
+T = TypeVar("T")
+
+
+class AsyncResult:
+    """What `Pool.apply_async` and the like return: multiprocessing's interface to a future."""
+
+    def __init__(
+        self,
+        future: concurrent.futures.Future[Any],
+        callback: Callable[[Any], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+    ) -> None:
+        self._future = future
+        if callback is not None or error_callback is not None:
+            future.add_done_callback(lambda done: _call_back(done, callback, error_callback))
+
+    def get(self, timeout: float | None = None) -> Any:
+        """The result, waiting for it; raises what the call raised, and TimeoutError."""
+        try:
+            return self._future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            if self._future.done():
+                raise
+            raise TimeoutError(f"there was no result within {timeout} s") from None
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Until it is there, or the time is over."""
+        with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
+            self._future.exception(timeout)
+
+    def ready(self) -> bool:
+        """Whether it is there."""
+        return self._future.done()
+
+    def successful(self) -> bool:
+        """Whether the call raised nothing. Raises ValueError before it is there."""
+        if not self.ready():
+            raise ValueError(f"{self!r} not ready")
+        return self._future.exception() is None
+
+
+def _call_back(
+    future: concurrent.futures.Future[Any],
+    callback: Callable[[Any], object] | None,
+    error_callback: Callable[[BaseException], object] | None,
+) -> None:
+    if future.cancelled():
+        return
+    error = future.exception()
+    if error is None and callback is not None:
+        callback(future.result())
+    elif error is not None and error_callback is not None:
+        error_callback(error)
+
+
+class Pool:
+    """Worker processes that apply functions to items, with the methods and the meaning of multiprocessing.Pool.
+
+    `chunksize`, everywhere, is the least number of items that travel together; by itself it is chosen by their duration.
+    With `progress` the maps show how far they are: by tqdm where it is installed, else by a plain line.
+
+    A worker that dies costs the item that it was at, for which WorkerDied is raised (unless `retries` lets it be tried again);
+    the pool goes on. Leaving a `with` block ends the pool at once, as in multiprocessing.
+
+    >>> with Pool(2) as pool:
+    ...     pool.map(abs, [-1, -2, -3])
+    [1, 2, 3]
+    """
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        *,
+        start_method: str = "auto",
+        retries: int = 0,
+        progress: bool = False,
+    ) -> None:
+        if processes is not None and processes < 1:
+            raise ConfigError(f"processes: {processes} is too few; it is at least 1")
+        if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild < 1):
+            raise ConfigError(f"maxtasksperchild: {maxtasksperchild!r} is none; it is a whole number from 1")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if retries < 0:
+            raise ConfigError(f"retries: {retries} is too few; it is at least 0")
+        config = SupervisorConfig(workers=processes or 0)
+        self._progress = progress
+        self._state = "running"
+        self._engine = Engine(
+            config,
+            start=start_method,
+            initializer=initializer,
+            initargs=tuple(initargs),
+            max_frames=maxtasksperchild or 0,
+            retries=retries,
+        )
+        self._engine.start()
+
+    # -- one call
+
+    def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> T:
+        """Call it in a worker, and wait for the result."""
+        result: T = self.apply_async(func, args, kwds).get()
+        return result
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: dict[str, Any] | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult:
+        """Call it in a worker. The callbacks are run by whichever thread receives, and had better be quick."""
+        return AsyncResult(submit(self._running(), func, tuple(args), kwds or {}), callback, error_callback)
+
+    # -- many, all at once
+
+    def map(self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int | None = None) -> list[T]:
+        """The results for all items, in their order. The first error among them is raised, once all have come."""
+        return self._run(func, iterable, chunksize).collect()
+
+    def starmap(
+        self, func: Callable[..., T], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
+    ) -> list[T]:
+        """The same, with each item as the arguments."""
+        return self._run(func, iterable, chunksize, star=True).collect()
+
+    def map_async(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        callback: Callable[[list[Any]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult:
+        """`map` in the background."""
+        return self._run_async(func, iterable, chunksize, callback, error_callback, star=False)
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[list[Any]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult:
+        """`starmap` in the background."""
+        return self._run_async(func, iterable, chunksize, callback, error_callback, star=True)
+
+    # -- many, one by one
+
+    def imap(self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int = 1) -> Iterator[T]:
+        """The results in the order of the items, as they come. Items are taken from `iterable` a bounded way ahead."""
+        return self._iterate(func, iterable, chunksize, ordered=True)
+
+    def imap_unordered(self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int = 1) -> Iterator[T]:
+        """The results in any order."""
+        return self._iterate(func, iterable, chunksize, ordered=False)
+
+    # -- the end
+
+    def close(self) -> None:
+        """Take no more work; `join` waits for what is there."""
+        if self._state == "running":
+            self._state = "closed"
+
+    def terminate(self) -> None:
+        """End at once; what is not done gets CancelledError."""
+        if self._state != "ended":
+            self._state = "ended"
+            self._engine.close(kill=True)
+
+    def join(self) -> None:
+        """Wait until all is done and the workers have left. Raises ValueError while the pool is open."""
+        if self._state == "running":
+            raise ValueError("Pool is still running")
+        if self._state == "closed":
+            self._engine.wait(lambda: self._engine.is_idle)
+            self._engine.close(kill=False)
+            self._state = "ended"
+
+    def __enter__(self) -> Pool:
+        self._running()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.terminate()
+
+    def __repr__(self) -> str:
+        return f"<fastgear.Pool {self._state}, {self._engine.workers} workers>"
+
+    # -- inside
+
+    def _running(self) -> Engine:
+        if self._state != "running":
+            raise ValueError("Pool not running")
+        return self._engine
+
+    def _run(
+        self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None, *, star: bool = False
+    ) -> Run:
+        items = list(iterable)
+        run = Run(self._running(), func, items, star=star, chunksize=_least(chunksize))
+        if self._progress:
+            watched(run, len(items))
+        run.begin()
+        return run
+
+    def _run_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        chunksize: int | None,
+        callback: Callable[[list[Any]], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+        *,
+        star: bool,
+    ) -> AsyncResult:
+        engine = self._running()
+        future: HelpingFuture[list[Any]] = HelpingFuture(engine)
+        future.set_running_or_notify_cancel()
+        run = Run(engine, func, list(iterable), star=star, chunksize=_least(chunksize), future=future)
+        engine.collect()
+        run.begin()
+        return AsyncResult(future, callback, error_callback)
+
+    def _iterate(self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int, *, ordered: bool) -> Run:
+        engine = self._running()
+        run = Run(engine, func, iter(iterable), chunksize=_least(chunksize), ordered=ordered)
+        if self._progress:
+            watched(run, len(iterable) if isinstance(iterable, Sized) else None)
+        engine.collect()
+        run.begin()
+        return run
+
+
+def _least(chunksize: int | None) -> int:
+    if chunksize is not None and chunksize < 1:
+        raise ValueError(f"Chunksize must be 1+, not {chunksize}")
+    return chunksize or 1
+
+
+def map(
+    func: Callable[..., T],
+    *iterables: Iterable[Any],
+    workers: int | None = None,
+    chunksize: int | None = None,
+    progress: bool = False,
+    initializer: Callable[..., Any] | None = None,
+    initargs: Iterable[Any] = (),
+    retries: int = 0,
+) -> list[T]:
+    """The results of `func` over the items, by worker processes that are there for this one call.
+
+    With several iterables it is called with an item of each. `workers` is by default the number of CPUs that may be used.
+
+    >>> import fastgear
+    >>> fastgear.map(pow, [2, 3, 4], [5, 6, 7])
+    [32, 729, 16384]
+    """
+    with Pool(workers, initializer, initargs, retries=retries, progress=progress) as pool:
+        if len(iterables) == 1:
+            return pool.map(func, iterables[0], chunksize)
+        return pool.starmap(func, zip(*iterables, strict=False), chunksize)

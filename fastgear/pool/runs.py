@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: MIT
+"""A function over many items: what the maps of Executor and Pool make. Results come out in the order of the items, or as
+they are there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from fastgear.pool.calls import describe_call
+from fastgear.pool.chunks import Sizer
+from fastgear.pool.frame import MAP, STARMAP, pack_items
+from fastgear.pool.outcome import dumps, rebuild
+from fastgear.pool.pieces import Piece
+from fastgear.pool.values import Failure
+
+if TYPE_CHECKING:
+    from fastgear.pool.engine import Engine
+
+__all__ = ["Run"]
+
+_AHEAD = 4  # frames for each worker that a lazy run may have taken from its iterator and not yielded
+
+
+class Run:
+    """The source of its tasks, and the iterator over their results. For one consumer at a time.
+
+    `items` that are a list are taken as workers need them; others lazily, by the consumer, so that never more than `window`
+    of them are taken and not yielded yet (None: a few frames' worth for each worker).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        function: Callable[..., Any],
+        items: Iterable[Any],
+        *,
+        star: bool = False,
+        chunksize: int = 1,
+        window: int | None = None,
+        ordered: bool = True,
+        future: Future[list[Any]] | None = None,
+    ) -> None:
+        self.sizer = Sizer(engine.workers, chunksize)
+        self._engine = engine
+        self._function = function
+        self._packed = engine.packer.pack(function)
+        self._star = star
+        self._window = window
+        self._ordered = ordered
+        self._future = future  # gets the list of results when all have come
+        self.on_values: Callable[[int], None] | None = None
+        self._list = items if isinstance(items, list) else None
+        self._iterator = None if self._list is not None else iter(items)
+        self._at = 0  # in the list
+        self._taken = 0
+        self._yielded = 0
+        self._first: Piece | None = None  # in the order of the items
+        self._last: Piece | None = None
+        self._read = 0  # values of _first that were yielded
+        self._prepared: deque[Piece] = deque()
+        self._again: deque[Piece] = deque()
+        self._fresh: deque[Any] = deque()  # values that came, where the order does not matter
+        self._error: BaseException | None = None  # of the iterator
+        self.cancelled = False
+
+    # -- as a source
+
+    def next_piece(self) -> Piece | None:
+        if self._again:
+            return self._again.popleft()
+        if self.cancelled:
+            return None
+        if self._prepared:
+            return self._prepared.popleft()
+        if self._list is None or self._at >= len(self._list):
+            return None
+        size = self.sizer.next(len(self._list) - self._at)
+        tasks = self._list[self._at : self._at + size]
+        self._at += len(tasks)
+        return self._append(tasks)
+
+    def _append(self, tasks: list[Any]) -> Piece:
+        piece = Piece(self, tasks)
+        self._taken += len(tasks)
+        if self._last is None:
+            self._first = piece
+        else:
+            self._last.following = piece
+        self._last = piece
+        return piece
+
+    def push_back(self, piece: Piece) -> None:
+        """What was split off the last piece is the last one now."""
+        while self._last is not None and self._last.following is not None:
+            self._last = self._last.following
+        self._again.append(piece)
+
+    def pack(self, piece: Piece) -> bytes:
+        return pack_items(piece.number, STARMAP if self._star else MAP, self._packed, dumps(piece.tasks))
+
+    def advance(self, piece: Piece, start: int) -> None:
+        if not self._ordered:
+            self._fresh.extend(piece.values[start:])
+        if self.on_values is not None:
+            self.on_values(len(piece.values) - start)
+        if self._future is not None and self._all_came():
+            self._engine.later(self._finish)
+
+    def _finish(self) -> None:
+        future, self._future = self._future, None
+        assert future is not None
+        try:
+            results = self.results()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(results)
+
+    def describe(self, task: Any) -> str:
+        return describe_call(self._function, tuple(task) if self._star else (task,), {})
+
+    def begin(self) -> None:
+        """Let what is there be sent."""
+        if self._list is None:
+            self._fill()
+        else:
+            self._engine.offer(self)
+
+    def cancel(self) -> None:
+        """Send no more of it."""
+        with self._engine.lock:
+            self.cancelled = True
+            self._prepared.clear()
+            self._again.clear()
+            self._iterator = None
+
+    # -- as an iterator
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        value = self._next()
+        if type(value) is Failure:
+            raise rebuild(value.pickled)
+        return value
+
+    def next(self, timeout: float | None = None) -> Any:
+        """As in multiprocessing: the next result, or TimeoutError."""
+        value = self._next(timeout)
+        if type(value) is Failure:
+            raise rebuild(value.pickled)
+        return value
+
+    def _next(self, timeout: float | None = None) -> Any:
+        if not self._has_value():
+            self._fill()
+            if not self._has_value():
+                if self._is_over():
+                    error, self._error = self._error, None
+                    raise error or StopIteration
+                if not self._engine.wait(self._has_value, timeout):
+                    raise TimeoutError(f"no result came within {timeout} s")
+        self._yielded += 1
+        if not self._ordered:
+            return self._fresh.popleft()
+        piece = self._first
+        assert piece is not None
+        value = piece.values[self._read]
+        piece.values[self._read] = None
+        self._read += 1
+        return value
+
+    def _has_value(self) -> bool:
+        if not self._ordered:
+            return bool(self._fresh)
+        while self._first is not None and self._read == len(self._first.tasks):
+            self._first, self._read = self._first.following, 0
+            if self._first is None:
+                self._last = None
+        return self._first is not None and self._read < len(self._first.values)
+
+    def _is_over(self) -> bool:
+        return (
+            self._yielded == self._taken
+            and self._iterator is None
+            and (self._list is None or self._at >= len(self._list))
+        )
+
+    def _fill(self) -> None:
+        """Take from the iterator what may be taken, in the consumer's thread, and let it be sent."""
+        while self._iterator is not None:
+            size = self.sizer.next(None)
+            room = self._window or _AHEAD * self._engine.workers * max(size, 64)
+            size = min(size, room - (self._taken - self._yielded))
+            if size <= 0:
+                break
+            tasks = self._take(size)
+            if tasks:
+                with self._engine.lock:
+                    self._prepared.append(self._append(tasks))
+                    self._engine.offer(self)
+            if len(self._prepared) >= self._engine.workers:
+                break
+
+    def _take(self, size: int) -> list[Any]:
+        """So many items of the iterator; what it raises is kept until the results before it have been yielded."""
+        tasks: list[Any] = []
+        try:
+            tasks.extend(itertools.islice(self._iterator or (), size))
+        except BaseException as error:
+            self._error = error
+        if len(tasks) < size or self._error is not None:
+            self._iterator = None
+        return tasks
+
+    # -- all at once
+
+    def collect(self, timeout: float | None = None) -> list[Any]:
+        """All results in a list; the first failure is raised, as soon as all have come."""
+        if not self._engine.wait(self._all_came, timeout):
+            raise TimeoutError(f"not all results came within {timeout} s")
+        return self.results()
+
+    def results(self) -> list[Any]:
+        """All of them, when all have come."""
+        results: list[Any] = []
+        failed = False
+        piece = self._first
+        while piece is not None:
+            results += piece.values
+            failed = failed or piece.has_failure
+            piece = piece.following
+        if failed:
+            raise rebuild(next(value for value in results if type(value) is Failure).pickled)
+        return results
+
+    _waits_for: Piece | None = None
+
+    def _all_came(self) -> bool:
+        if self._list is None or self._at < len(self._list) or self._again:
+            return False
+        piece = self._waits_for or self._first
+        while piece is not None and piece.is_whole:
+            self._waits_for = piece
+            piece = piece.following
+        return piece is None
