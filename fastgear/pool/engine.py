@@ -40,6 +40,7 @@ from fastgear.supervisor.launch import Workers, launch
 __all__ = ["Engine"]
 
 _AREAS = 4  # for each worker, since the dead ones' are needed for a while
+_STOP_S = 5.0  # how long killed processes may take to be gone
 _EXPLAIN_S = 2.0  # how long the news of a worker's end may take
 _REST_S = 0.002  # how long the collector lets a thread that helped go first
 _NO_LIMIT = 1 << 62
@@ -126,12 +127,14 @@ class Engine:
                 self._workers.stop()
             else:
                 self._workers.drain()
-        self._watcher.join(None if kill else self._config.drain_s or None)
+        if not kill:
+            self._watcher.join(self._config.drain_s or None)
+        self._local.close()
+        self._server.stop()  # while the processes end
+        self._watcher.join(_STOP_S)
         with self._workers_lock:
             self._workers.close()
         self._watcher.join()
-        self._local.close()
-        self._server.stop()
         if self._collector is not None and self._collector is not threading.current_thread():
             self._collector.join()
         self._areas = []
