@@ -111,6 +111,7 @@ class Engine:
             self._server = Server(sock, config=ServerConfig(max_output=_NO_LIMIT, max_packet_size=2**32, job_retries=0))
             self._server.start()
         self._local = self._server.connect()
+        self.packer.forked(self._workers.start == "fork")
         self._watcher = threading.Thread(target=self._watch, name="fastgear-pool-watcher", daemon=True)
         self._watcher.start()
 
@@ -212,13 +213,22 @@ class Engine:
         try:
             frame = piece.source.pack(piece)
         except Exception as error:
-            self._deliver_failure(piece, error)
+            self._find_culprit(piece, error)
             return
         self._submitted.append(piece)
         self._outstanding += 1
         if len(piece.tasks) > 1 and self._look_at == _FOREVER:
             self._look_at = time.monotonic() + _LOOK_S
         self._local.send(pack_request(PacketType.SUBMIT_JOB, FUNCTION, b"", frame))
+
+    def _find_culprit(self, piece: Piece, error: Exception) -> None:
+        """Something in the piece cannot be pickled: halve it until that stands alone."""
+        if len(piece.tasks) == 1:
+            self._deliver_failure(piece, error)
+            return
+        half = piece.split(len(piece.tasks) // 2)
+        self._send_again(piece)
+        self._send_again(half)
 
     # -- in
 

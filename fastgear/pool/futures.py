@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from fastgear.pool.calls import Call
 from fastgear.pool.engine import Engine
-from fastgear.pool.outcome import dumps
 
 __all__ = ["HelpingFuture", "submit"]
 
@@ -45,7 +44,7 @@ def submit(
     """
     future: HelpingFuture[T] = HelpingFuture(engine)
     try:
-        call = Call(engine.packer.pack(function), dumps((args, kwargs)), future)
+        call = Call(engine.packer.pack(function), engine.packer.dumps((args, kwargs)), future)
     except Exception as error:
         future.set_running_or_notify_cancel()
         future.set_exception(error)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastgear.errors import RemoteError, TransferError
 
-__all__ = ["RemoteTraceback", "cannot_be_read", "pack", "pack_failure", "rebuild"]
+__all__ = ["RemoteTraceback", "by_value", "cannot_be_read", "dumps", "pack", "pack_failure", "rebuild"]
 
 PROTOCOL = 5
 
@@ -42,10 +42,15 @@ def dumps(value: Any) -> bytes:
     try:
         return pickle.dumps(value, PROTOCOL)
     except Exception:
-        import cloudpickle  # type: ignore[import-untyped]
+        return by_value(value)
 
-        data: bytes = cloudpickle.dumps(value, PROTOCOL)
-        return data
+
+def by_value(value: Any) -> bytes:
+    """With cloudpickle."""
+    import cloudpickle  # type: ignore[import-untyped]
+
+    data: bytes = cloudpickle.dumps(value, PROTOCOL)
+    return data
 
 
 def _unpicklable(value: Any, error: Exception) -> TransferError:
