@@ -185,6 +185,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()
     random.seed(args.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder  # of its own, so that what is left there is its own
+        return soak(args)
+
+
+def soak(args: argparse.Namespace) -> int:
     ledger = Ledger()
     before = what_is_there()
     end = time.monotonic() + args.minutes * 60

@@ -292,13 +292,13 @@ class Engine:
             self.settle()
 
     def _take(self, data: bytes) -> None:
-        deaths: list[Piece] = []
+        deaths: list[tuple[Piece, int, int]] = []
         with self.lock:
             for packet in self._reader.feed(data) if self.failure is None else ():
                 self._take_packet(packet, deaths)
             self._pump()
-        for piece in deaths:
-            self._bury(piece)
+        for piece, pid, begun in deaths:
+            self._bury(piece, pid, begun)
 
     def _look_after_frames(self) -> None:
         """Those of many tasks that are out for long: fetch what they have finished, and let idle workers help them."""
@@ -323,7 +323,7 @@ class Engine:
         failures = read_records(records, 0, len(records), values, _no_buffers)
         self._deliver(piece, values, failures > 0)
 
-    def _take_packet(self, packet: Packet, deaths: list[Piece]) -> None:
+    def _take_packet(self, packet: Packet, deaths: list[tuple[Piece, int, int]]) -> None:
         kind = packet.type
         if kind is PacketType.JOB_CREATED:
             self._by_handle[packet.args[0]] = self._submitted.popleft()
@@ -334,7 +334,8 @@ class Engine:
             self._deliver_records(piece, packet.args[1])
             piece.flushed, piece.seen_bytes = len(piece.values), 0
         elif kind is PacketType.WORK_FAIL:
-            deaths.append(self._by_handle.pop(packet.args[0]))
+            piece = self._by_handle.pop(packet.args[0])
+            deaths.append((piece, *self._recover(piece)))  # before the supervisor's word frees the area
         elif kind is PacketType.ERROR:
             error = ServerError(*(argument.decode("utf-8", "replace") for argument in packet.args))
             piece = self._submitted.popleft()
@@ -413,11 +414,10 @@ class Engine:
         pieces = (*self._by_handle.values(), *self._submitted)
         return number != 0 and any(piece.number == number for piece in pieces)
 
-    def _bury(self, piece: Piece) -> None:
-        """Its worker is gone: keep what it had finished, name the task that it was at, and run the others elsewhere."""
+    def _bury(self, piece: Piece, pid: int, begun: int) -> None:
+        """Its worker is gone: name the task that it was at, and run the others elsewhere."""
         with self.lock:
             self._outstanding -= 1
-            pid, begun = self._recover(piece)
             finished = len(piece.values)
             if finished == len(piece.tasks):
                 return

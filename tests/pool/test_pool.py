@@ -475,6 +475,18 @@ def test_bad_options_are_named(words: dict[str, int]) -> None:
         Executor(**words)  # type: ignore[arg-type]
 
 
+def test_a_program_without_standard_input_has_a_pool_too(tmp_path: Path) -> None:
+    import subprocess
+
+    code = (
+        "import fastgear; print(fastgear.map(abs, [-1], workers=1));"
+        "print(fastgear.Executor(1, start_method='spawn').submit(abs, -2).result(60))"
+    )
+    command = ["sh", "-c", f'exec "$0" -c "{code}" <&-', sys.executable]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("[1]\n2\n", "")
+
+
 def test_a_program_with_threads_gets_fresh_interpreters(shared: Executor) -> None:
     release = threading.Event()
     thread = threading.Thread(target=release.wait)
