@@ -21,6 +21,11 @@ class RemoteTraceback(Exception):
         super().__init__(text)
         self.text = text
 
+    @property
+    def tb(self) -> str:
+        """What concurrent.futures and multiprocessing call it."""
+        return self.text
+
     def __str__(self) -> str:
         return f'\n"""\n{self.text.rstrip()}\n"""'
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastgear.pool.calls import describe_call
 from fastgear.pool.chunks import Sizer
 from fastgear.pool.frame import MAP, STARMAP, pack_items
+from fastgear.pool.futures import late
 from fastgear.pool.outcome import rebuild
 from fastgear.pool.pieces import Piece
 from fastgear.pool.values import Failure
@@ -130,8 +131,10 @@ class Run:
         """Let what is there be sent."""
         if self._list is None:
             self._fill()
-        else:
+        elif self._list:
             self._engine.offer(self)
+        elif self._future is not None:  # nothing will come
+            self._finish()
 
     def cancel(self) -> None:
         """Send no more of it."""
@@ -167,7 +170,7 @@ class Run:
                     error, self._error = self._error, None
                     raise error or StopIteration
                 if not self._engine.wait(self._has_value, timeout):
-                    raise TimeoutError(f"no result came within {timeout} s")
+                    raise late(f"no result came within {timeout} s")
         self._yielded += 1
         if not self._ordered:
             return self._fresh.popleft()
@@ -226,7 +229,7 @@ class Run:
     def collect(self, timeout: float | None = None) -> list[Any]:
         """All results in a list; the first failure is raised, as soon as all have come."""
         if not self._engine.wait(self._all_came, timeout):
-            raise TimeoutError(f"not all results came within {timeout} s")
+            raise late(f"not all results came within {timeout} s")
         return self.results()
 
     def results(self) -> list[Any]:
