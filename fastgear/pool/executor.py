@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 from fastgear.config import SupervisorConfig
+from fastgear.cpus import usable_cpus
 from fastgear.errors import ConfigError
 from fastgear.pool.engine import Engine
 from fastgear.pool.futures import submit
@@ -57,7 +58,8 @@ class Executor(concurrent.futures.Executor):
             raise TypeError("initializer must be a callable")
         if retries < 0:
             raise ConfigError(f"retries: {retries} is too few; it is at least 0")
-        config = SupervisorConfig(workers=max_workers or 0)
+        self._max_workers = max_workers or usable_cpus()  # by this name, since Dask asks executors for it
+        config = SupervisorConfig(workers=self._max_workers)
         self._make: Callable[[], Engine] = lambda: Engine(
             config,
             start=start_method,
