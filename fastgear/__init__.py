@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from fastgear.pool.executor import Executor
     from fastgear.pool.pool import Pool, map
+    from fastgear.pool.register import register_joblib_backend
     from fastgear.server.server import Server
     from fastgear.types import (
         ConnectionInfo,
@@ -89,6 +90,7 @@ __all__ = [
     "WorkerDied",
     "WorkerJob",
     "map",
+    "register_joblib_backend",
 ]
 
 _HOME = {
@@ -102,6 +104,7 @@ _HOME = {
     "Worker": "fastgear.worker.worker",
     "WorkerJob": "fastgear.worker.job",
     "map": "fastgear.pool.pool",
+    "register_joblib_backend": "fastgear.pool.register",
 } | dict.fromkeys(
     ("ConnectionInfo", "FunctionInfo", "JobInfo", "JobStatus", "Priority", "PriorityInfo", "ServerSnapshot"),
     "fastgear.types",

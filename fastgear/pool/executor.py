@@ -134,6 +134,20 @@ class Executor(concurrent.futures.Executor):
             threading.Thread(target=_finish, args=(engine,), name="fastgear-shutdown").start()
         _running.discard(self)
 
+    def kill_workers(self) -> None:
+        """End at once, whatever is under way: its futures get CancelledError."""
+        with self._lock:
+            self._shut_down = True
+            engine = self._started
+        if engine is not None:
+            engine.close(kill=True)
+        _running.discard(self)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it takes calls, and its workers have not failed to start."""
+        return not self._shut_down and (self._started is None or self._started.failure is None)
+
 
 def _results(run: Run, deadline: float | None) -> Generator[Any, None, None]:
     try:

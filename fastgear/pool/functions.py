@@ -9,7 +9,7 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from fastgear.errors import TransferError
-from fastgear.pool.outcome import PROTOCOL, dumps
+from fastgear.pool.outcome import dumps_for_worker
 
 __all__ = ["Functions", "Packer"]
 
@@ -32,7 +32,7 @@ class Packer:
         if known is not None:
             return known
         try:
-            data = _by_value(function) if getattr(function, "__module__", None) == "__main__" else dumps(function)
+            data = dumps_for_worker(function)
         except Exception as error:
             raise TransferError(f"the function {function!r} cannot be pickled: {error}") from error
         if stateless:
@@ -47,14 +47,6 @@ def _is_stateless(function: Any) -> bool:
     if kind is FunctionType:
         return function.__closure__ is None
     return kind is BuiltinFunctionType and not hasattr(function.__self__, "__dict__")
-
-
-def _by_value(function: Any) -> bytes:
-    """A fresh interpreter has another `__main__`, and a forked one an older one."""
-    import cloudpickle  # type: ignore[import-untyped]
-
-    data: bytes = cloudpickle.dumps(function, PROTOCOL)
-    return data
 
 
 class Functions:

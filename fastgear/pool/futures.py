@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from fastgear.pool.calls import Call
 from fastgear.pool.engine import Engine
-from fastgear.pool.outcome import dumps
+from fastgear.pool.outcome import dumps_for_worker
 
 __all__ = ["HelpingFuture", "submit"]
 
@@ -42,7 +42,7 @@ def submit(
     """Call it in a worker. What cannot be pickled is the future's exception."""
     future: HelpingFuture[T] = HelpingFuture(engine)
     try:
-        call = Call(engine.packer.pack(function), dumps((args, kwargs)), future)
+        call = Call(engine.packer.pack(function), dumps_for_worker((args, kwargs)), future)
     except Exception as error:
         future.set_running_or_notify_cancel()
         future.set_exception(error)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastgear.errors import RemoteError, TransferError
 
-__all__ = ["RemoteTraceback", "cannot_be_read", "pack", "pack_failure", "rebuild"]
+__all__ = ["RemoteTraceback", "cannot_be_read", "dumps", "dumps_for_worker", "pack", "pack_failure", "rebuild"]
 
 PROTOCOL = 5
 
@@ -42,10 +42,20 @@ def dumps(value: Any) -> bytes:
     try:
         return pickle.dumps(value, PROTOCOL)
     except Exception:
-        import cloudpickle  # type: ignore[import-untyped]
+        return _by_value(value)
 
-        data: bytes = cloudpickle.dumps(value, PROTOCOL)
-        return data
+
+def dumps_for_worker(value: Any) -> bytes:
+    """The same, but what `__main__` defines goes by value: a fresh interpreter has another, a forked one an older one."""
+    data = dumps(value)
+    return _by_value(value) if b"__main__" in data else data
+
+
+def _by_value(value: Any) -> bytes:
+    import cloudpickle  # type: ignore[import-untyped]
+
+    data: bytes = cloudpickle.dumps(value, PROTOCOL)
+    return data
 
 
 def _unpicklable(value: Any, error: Exception) -> TransferError:

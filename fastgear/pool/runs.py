@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastgear.pool.calls import describe_call
 from fastgear.pool.chunks import Sizer
 from fastgear.pool.frame import MAP, STARMAP, pack_items
-from fastgear.pool.outcome import dumps, rebuild
+from fastgear.pool.outcome import dumps_for_worker, rebuild
 from fastgear.pool.pieces import Piece
 from fastgear.pool.values import Failure
 
@@ -101,7 +101,7 @@ class Run:
         self._again.append(piece)
 
     def pack(self, piece: Piece) -> bytes:
-        return pack_items(piece.number, STARMAP if self._star else MAP, self._packed, dumps(piece.tasks))
+        return pack_items(piece.number, STARMAP if self._star else MAP, self._packed, dumps_for_worker(piece.tasks))
 
     def advance(self, piece: Piece, start: int) -> None:
         if not self._ordered:

@@ -4,14 +4,21 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pool.work import square
+from pool.work import slow_pid, square
 
+import fastgear
 from fastgear import Executor, WorkerDied
+from fastgear.cpus import usable_cpus
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
 
@@ -21,6 +28,13 @@ def shared() -> Iterator[Executor]:
     with Executor(2) as executor:
         executor.submit(square, 1).result(20)
         yield executor
+
+
+def run_script(code: str, folder: Path) -> tuple[str, str]:
+    (folder / "script.py").write_text(code)
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
+    return done.stdout, done.stderr
 
 
 # -- asyncio
@@ -54,8 +68,6 @@ def test_what_a_call_raises_is_raised_where_it_is_awaited(shared: Executor) -> N
     with pytest.raises(ZeroDivisionError):
         asyncio.run(use(divmod, 1, 0))
     with pytest.raises(WorkerDied, match="_exit"):
-        import os
-
         asyncio.run(use(os._exit, 3))
 
 
@@ -122,6 +134,142 @@ def test_dask_gets_what_a_task_raises_and_goes_on(shared: Executor) -> None:
 
 
 def test_dask_asks_how_many_workers_there_are() -> None:
-    from fastgear.cpus import usable_cpus
-
     assert Executor()._max_workers == usable_cpus() and Executor(3)._max_workers == 3
+
+
+def test_what_a_main_script_defines_goes_along_in_arguments(tmp_path: Path) -> None:
+    """Also to fresh interpreters, whose `__main__` is another one; instances come back as instances of the same class."""
+    code = """
+import sys, threading, time
+import dask, fastgear
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+def make(x):
+    return Point(x)
+
+def apply(function, *args):
+    return function(*args)
+
+for method in "fork", "spawn":
+    with fastgear.Executor(1, start_method=method) as executor:
+        print(executor.submit(apply, make, 3).result().__class__ is Point)
+        print(list(executor.map(apply, [make], [4]))[0].__class__ is Point)
+        print(dask.compute(dask.delayed(make)(5), scheduler=executor)[0].__class__ is Point)
+"""
+    assert run_script(code, tmp_path) == ("True\n" * 6, "")
+
+
+# -- joblib
+
+
+@pytest.fixture
+def joblib_backend() -> Iterator[Any]:
+    """joblib with the backend; the workers that it keeps end with the test."""
+    import joblib
+
+    fastgear.register_joblib_backend()
+    with joblib.parallel_config("fastgear", n_jobs=2):
+        yield joblib
+    from fastgear.pool.joblib import _shelf
+
+    _shelf.take(None)
+
+
+def test_joblib_gives_the_results_in_order(joblib_backend: Any) -> None:
+    Parallel, delayed = joblib_backend.Parallel, joblib_backend.delayed
+    offset = 5
+    assert Parallel()(delayed(square)(i) for i in range(500)) == [i * i for i in range(500)]
+    assert Parallel()(delayed(lambda x: x + offset)(i) for i in range(10)) == list(range(5, 15))
+    assert Parallel(batch_size=7, pre_dispatch="all")(delayed(square)(i) for i in range(30)) == [
+        i * i for i in range(30)
+    ]
+    assert list(Parallel(return_as="generator")(delayed(square)(i) for i in range(30))) == [i * i for i in range(30)]
+    unordered = Parallel(return_as="generator_unordered")(delayed(square)(i) for i in range(30))
+    assert sorted(unordered) == [i * i for i in range(30)]
+
+
+def test_joblib_really_uses_the_workers_and_keeps_them(joblib_backend: Any) -> None:
+    Parallel, delayed = joblib_backend.Parallel, joblib_backend.delayed
+
+    def pids() -> set[int]:
+        return set(Parallel()(delayed(slow_pid)() for _ in range(8)))
+
+    first = pids()
+    assert len(first) == 2 and os.getpid() not in first
+    assert pids() == first
+    with Parallel(n_jobs=-1) as parallel:
+        assert parallel.n_jobs == -1 and len(set(parallel(delayed(slow_pid)() for _ in range(8)))) == usable_cpus()
+    assert Parallel(n_jobs=1)([delayed(os.getpid)()]) == [os.getpid()]
+
+
+def test_joblib_raises_what_a_call_raises_and_goes_on(joblib_backend: Any) -> None:
+    Parallel, delayed = joblib_backend.Parallel, joblib_backend.delayed
+    with pytest.raises(ZeroDivisionError):
+        Parallel()(delayed(divmod)(1, i - 5) for i in range(10))
+    with pytest.raises(WorkerDied, match=r"run\(_exit\(3\)"):
+        Parallel()(delayed(os._exit)(3) for _ in range(2))
+    assert Parallel()(delayed(square)(i) for i in range(5)) == [0, 1, 4, 9, 16]
+    with Parallel() as parallel:  # which has to be ready again after an error
+        with pytest.raises(ZeroDivisionError):
+            parallel(delayed(divmod)(1, i - 5) for i in range(10))
+        assert parallel(delayed(square)(i) for i in range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_joblib_gives_up_a_call_that_takes_too_long(joblib_backend: Any) -> None:
+    Parallel, delayed = joblib_backend.Parallel, joblib_backend.delayed
+    begun = time.monotonic()
+    with pytest.raises(multiprocessing.TimeoutError):
+        Parallel(timeout=0.2)(delayed(time.sleep)(30) for _ in range(4))
+    assert time.monotonic() - begun < 10
+    assert Parallel()(delayed(square)(i) for i in range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_joblib_may_be_nested(joblib_backend: Any) -> None:
+    Parallel, delayed = joblib_backend.Parallel, joblib_backend.delayed
+
+    def inner(n: int, **options: Any) -> list[int]:
+        import joblib
+
+        result: list[int] = joblib.Parallel(**options)(joblib.delayed(square)(i) for i in range(n))
+        return result
+
+    expected = [[i * i for i in range(n)] for n in range(4)]
+    assert Parallel()(delayed(inner)(n) for n in range(4)) == expected
+    assert Parallel()(delayed(inner)(n, n_jobs=2) for n in range(4)) == expected
+    assert Parallel()(delayed(inner)(n, n_jobs=2, backend="fastgear") for n in range(4)) == expected
+
+
+def test_joblib_limits_the_threads_of_numerical_libraries(joblib_backend: Any) -> None:
+    with joblib_backend.parallel_config("fastgear", n_jobs=2, inner_max_num_threads=3):
+        seen = joblib_backend.Parallel()(joblib_backend.delayed(os.getenv)("OPENBLAS_NUM_THREADS") for _ in range(4))
+    assert seen == ["3"] * 4
+
+
+def test_joblib_passes_options_on_to_the_executor(joblib_backend: Any) -> None:
+    with joblib_backend.parallel_config("fastgear", n_jobs=2, initializer=os.putenv, initargs=("A", "b"), retries=1):
+        assert joblib_backend.Parallel()(joblib_backend.delayed(square)(i) for i in range(3)) == [0, 1, 4]
+
+
+def test_scikit_learn_gets_the_same_from_it_as_from_loky(tmp_path: Path) -> None:
+    code = """
+import joblib, numpy
+from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+import fastgear
+
+def results(backend):
+    with joblib.parallel_config(backend):
+        scores = cross_val_score(LogisticRegression(), x, y, cv=4, n_jobs=2)
+        forest = RandomForestClassifier(20, random_state=2, n_jobs=2).fit(x, y)
+        return scores, forest.predict_proba(x)
+
+fastgear.register_joblib_backend()
+x, y = make_classification(300, random_state=1)
+print([numpy.array_equal(*pair) for pair in zip(results("fastgear"), results("loky"))])
+"""
+    assert run_script(code, tmp_path) == ("[True, True]\n", "")
