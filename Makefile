@@ -33,7 +33,8 @@ lint: $(VENV)/.ready  ## formatting, linters and types
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-bench: $(RELEASE)  ## side by side with gearmand (Debian's gearman-job-server must be installed)
+bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand (Debian's gearman-job-server must be installed)
+	$(BIN)/python benchmarks/gil.py
 	$(BIN)/python benchmarks/compare.py
 
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer

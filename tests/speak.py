@@ -36,15 +36,16 @@ def response(name: str | int, *args: bytes) -> bytes:
 
 
 _WITH_DATA = {"JOB_ASSIGN": 2, "WORK_COMPLETE": 1, "ECHO_RES": 0, "WORK_EXCEPTION": 1, "WORK_DATA": 1,
-              "WORK_WARNING": 1, "JOB_ASSIGN_UNIQ": 3, "JOB_ASSIGN_ALL": 4}  # fmt: skip
+              "WORK_WARNING": 1, "JOB_ASSIGN_UNIQ": 3, "JOB_ASSIGN_ALL": 4,
+              "SUBMIT_JOB": 2, "SUBMIT_JOB_BG": 2, "ECHO_REQ": 0}  # fmt: skip
 
 
-def cut(data: bytes) -> tuple[list[Packet], bytes]:
+def cut(data: bytes, magic: bytes = b"\0RES") -> tuple[list[Packet], bytes]:
     """The whole packets of a server at the front of data, and what is left."""
     packets: list[Packet] = []
     while len(data) >= 12:
-        magic, number, size = struct.unpack(">4sII", data[:12])
-        assert magic == b"\0RES", data[:40]
+        found, number, size = struct.unpack(">4sII", data[:12])
+        assert found == magic, data[:40]
         if len(data) < 12 + size:
             break
         name, body = NAMES[number], data[12 : 12 + size]

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 
 from fastgear.addresses import Address
-from fastgear.errors import ConnectionLost, LocalProtocolError
+from fastgear.errors import ConnectionLost, LocalProtocolError, RemoteProtocolError
 from fastgear.protocol.replies import (
     is_error,
     parse_counters,
@@ -18,11 +18,14 @@ from fastgear.protocol.replies import (
     parse_uniques,
     parse_workers,
 )
+from fastgear.protocol.session import server_error
+from fastgear.protocol.wire import PacketReader, PacketType
 from fastgear.stream import Stream, connect
 from fastgear.types import ConnectionInfo, FunctionInfo, JobInfo, PriorityInfo
 
 __all__ = ["AdminClient"]
 
+_PACKET = b"\0RES"
 _LONGEST_ERROR = 10_000
 _LISTINGS = ("status", "prioritystatus", "workers", "show", "counters")
 
@@ -49,13 +52,15 @@ class AdminClient:
         """The reply to any command, as it came."""
         if "\n" in line:
             raise LocalProtocolError("a command is one line")
+        if self._stream is not None and self._stream.poll(0.0):
+            self.close()  # it ended while nobody looked
         if self._stream is None:
             self._stream = connect(self.address, self._timeout)
         is_listing = line.lower().split(" ", 1)[0] in _LISTINGS
         try:
             self._stream.send(line.encode("utf-8", "surrogateescape") + b"\r\n")
             return self._read_reply(self._stream, is_listing)
-        except ConnectionLost:
+        except BaseException:  # a late reply would be taken for the next command's
             self.close()
             raise
 
@@ -67,7 +72,16 @@ class AdminClient:
             if not data:
                 raise ConnectionLost(f"{self.address} did not answer within {self._timeout:g} s")
             reply += data
+            if reply.startswith(_PACKET):
+                self._refuse(reply)
         return reply.decode("utf-8", "surrogateescape")
+
+    def _refuse(self, reply: bytearray) -> None:
+        """Packets answer no text command: an ERROR in one says why the server does not want the connection."""
+        for packet in PacketReader().feed(reply):
+            if packet.type is not PacketType.ERROR:
+                raise RemoteProtocolError(f"{self.address} answered a text command with {packet.type.name}")
+            raise ConnectionLost(f"the connection to {self.address} broke: {server_error(packet)}")
 
     # -- lists
 
@@ -137,6 +151,8 @@ class AdminClient:
 
 
 def _is_complete(reply: bytearray, is_listing: bool) -> bool:
+    if reply.startswith(_PACKET):
+        return False
     if is_listing and not is_error(reply[:_LONGEST_ERROR].decode("latin-1")):
         return reply == b".\n" or reply.endswith(b"\n.\n")
     return reply.endswith(b"\n")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from fastgear.cli.common import INTERRUPTED, TIMED_OUT, UNREACHABLE, USAGE, CommandError, note
 from fastgear.errors import ConfigError, ConnectionLost, FastgearError, JobTimeout, LocalProtocolError
+from fastgear.version import VERSION
 
 COMMANDS = {
     "serve": "run a job server",
@@ -73,9 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_version() -> int:
-    from importlib.metadata import version
-
-    print(f"fastgear {version('fastgear')}")
+    print(f"fastgear {VERSION}")
     return 0
 
 

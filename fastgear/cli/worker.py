@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from fastgear.cli.common import FAILED, USAGE, CommandError, add_server, note, servers
@@ -103,9 +104,18 @@ def work(context: Context, target: str, addresses: tuple[str, ...], options: dic
     except CommandError as error:
         raise ConfigError(str(error)) from error
     worker.observe(context.begin, context.end)
-    # The process manager may send what the supervisor sends, too: a second signal is not to cut a job off here.
+    pid = os.getpid()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        """The process manager may send what the supervisor sends, too: a second signal is not to cut a job off here."""
+        if os.getpid() == pid:
+            worker.stop()
+        else:  # a child that a job has forked
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stop())
+        signal.signal(number, leave)
     context.ready()
     worker.run(handle_signals=False)
 

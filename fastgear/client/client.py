@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import itertools
 import math
 import time
 import uuid
@@ -15,7 +14,15 @@ from types import TracebackType
 
 from fastgear.addresses import Address, default_servers
 from fastgear.client.job import Job, refused
-from fastgear.errors import ConfigError, ConnectionLost, FastgearError, JobTimeout, LocalProtocolError, ServerError
+from fastgear.errors import (
+    ConfigError,
+    ConnectionLost,
+    FastgearError,
+    InternalError,
+    JobTimeout,
+    LocalProtocolError,
+    ServerError,
+)
 from fastgear.protocol.session import MAX_HANDLE, Answer, ClientSession, SubmittedJob, parse_status, submission
 from fastgear.protocol.wire import PacketType, pack_request
 from fastgear.servers import Backoff, Servers
@@ -24,16 +31,26 @@ from fastgear.types import JobStatus, Priority
 
 __all__ = ["Client"]
 
+_TAKE_S = 0.001  # workloads that come within this time are submitted together
+_INTERRUPTED = (
+    "the connection to {} broke: an exception, from a signal handler say, interrupted it in the middle of a packet"
+)
+
 BytesLike = bytes | bytearray | memoryview
 When = float | datetime.datetime | datetime.timedelta
 
 
 class _Connection:
-    """A stream and the session that speaks on it."""
+    """A stream and the session that speaks on it.
+
+    `in_doubt` is set while their states change together. An exception that a signal handler raises in the middle leaves it
+    set: what has been sent, or what the next bytes mean, is not known then, and the connection is of no use any more.
+    """
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.session = ClientSession()
+        self.in_doubt = False
 
 
 class Client:
@@ -117,48 +134,58 @@ class Client:
     ) -> Iterator[Job]:
         """Submit a foreground job for each workload, pipelined, and yield the jobs as they finish, in any order.
 
-        At most `window` jobs are under way, so `workloads` may be endless. Failed jobs are yielded too: `Job.result` raises.
-        A connection that breaks ends its jobs with ConnectionLost; the others go on.
+        At most `window` jobs are under way, so `workloads` may be endless; those that come slowly are submitted as they come,
+        and the iterable may use this client itself. Failed jobs are yielded too: `Job.result` raises. A connection that
+        breaks ends its jobs with ConnectionLost, and the others go on; when no server can be reached any more, ConnectionLost
+        is raised, after every job whose workload was taken has been yielded.
         """
         if window < 1:
             raise ConfigError(f"window: {window} is too small; it is at least 1")
         source = iter(workloads)
         finished: deque[SubmittedJob] = deque()
-        under_way = 0
-        exhausted = False
+        under_way: set[SubmittedJob] = set()
+        failure: ConnectionLost | None = None
+        exhausted, filling = False, True
+        room = 1  # the first alone: the second may be long in coming
         while under_way or not exhausted:
-            room = window - under_way
-            if not exhausted and room > window // 2:
-                submitted = self._submit_some(function, itertools.islice(source, room), priority, finished)
-                exhausted = submitted < room
-                under_way += submitted
-            while under_way and not finished:
-                self._receive(None)
+            if filling or (not exhausted and room > window // 2):
+                taken, exhausted = _take(source, room)
+                prepared = [_prepare(function, None, workload, priority) for workload in taken]
+                under_way.update(record for record, _ in prepared)
+                failure = self._submit_all(prepared, finished)
+                exhausted = exhausted or failure is not None
+                filling = not exhausted and len(under_way) < window
+            if under_way and not finished:
+                self._receive(0.0 if filling else None)
             while finished:
-                under_way -= 1
-                yield Job(self, finished.popleft())
+                record = finished.popleft()
+                if record in under_way:
+                    under_way.remove(record)
+                    yield Job(self, record)
+            room = window - len(under_way)
+        if failure is not None:
+            raise failure
 
-    def _submit_some(
-        self,
-        function: str,
-        workloads: Iterable[BytesLike],
-        priority: Priority | str,
-        finished: deque[SubmittedJob],
-    ) -> int:
-        """Submit them, what goes to one server in one piece, and return how many they were."""
-        batches: dict[_Connection, bytearray] = {}
-        count = 0
-        try:
-            for workload in workloads:
-                record, packet = _prepare(function, None, workload, priority)
-                record.sink = finished
-                connection = self._connection(b"")
-                batches.setdefault(connection, bytearray()).extend(connection.session.submit(record, packet))
-                count += 1
-        finally:  # also when the caller's own iterable raises: the sessions expect answers to what they have encoded
-            for connection, batch in batches.items():
-                self._send(connection, batch)
-        return count
+    def _submit_all(
+        self, prepared: list[tuple[SubmittedJob, bytes]], finished: deque[SubmittedJob]
+    ) -> ConnectionLost | None:
+        """Submit them, what goes to one server in one piece. Where no server can be reached they end, and that is returned."""
+        self._refresh()
+        batches: dict[_Connection, list[tuple[SubmittedJob, bytes]]] = {}
+        failure: ConnectionLost | None = None
+        for record, packet in prepared:
+            record.sink = finished
+            try:
+                if failure is None:
+                    batches.setdefault(self._connection(b""), []).append((record, packet))
+            except ConnectionLost as error:
+                failure = error
+            if failure is not None:
+                record.error = failure
+                record.deliver()
+        for connection, batch in batches.items():
+            self._send(connection, batch)
+        return failure
 
     # -- questions
 
@@ -174,20 +201,30 @@ class Client:
         return self._ask_all(PacketType.GET_STATUS_UNIQUE, PacketType.STATUS_RES_UNIQUE, _unique(unique))
 
     def _ask_all(self, request: PacketType, expect: PacketType, name: bytes) -> JobStatus:
+        """The answer of the first server that knows it. Where none does, and one could not be asked, raises why."""
         status = JobStatus(known=False, running=False)
+        failure: ConnectionLost | JobTimeout | None = None
+        self._refresh()
         for address in self._servers.addresses:
-            status = parse_status(self._ask(self._open(address), request, expect, name))
+            try:
+                status = parse_status(self._ask(self._open(address), request, expect, name))
+            except (ConnectionLost, JobTimeout) as error:
+                failure = error
             if status.known:
-                break
+                return status
+        if failure is not None:
+            raise failure
         return status
 
     def echo(self, data: BytesLike = b"") -> bytes:
         """Let a server send `data` back: the way to know that it is there."""
+        self._refresh()
         connection = self._connection(b"")
         return self._ask(connection, PacketType.ECHO_REQ, PacketType.ECHO_RES, bytes(data))[0]
 
     def option(self, name: str) -> None:
-        """Ask every server for a protocol option; Raises ServerError where it is not known."""
+        """Ask every server for a protocol option. Raises ServerError where it is not known."""
+        self._refresh()
         for address in self._servers.addresses:
             self._ask(self._open(address), PacketType.OPTION_REQ, PacketType.OPTION_RES, name.encode())
 
@@ -226,6 +263,7 @@ class Client:
             raise RuntimeError("this client is closed")
         connection = self._connections.get(address)
         if connection is not None:
+            connection.stream.check_process()
             return connection
         backoff = self._servers.backoff(address)
         try:
@@ -240,43 +278,60 @@ class Client:
 
     def _greet(self, connection: _Connection) -> None:
         if self._client_id:
+            connection.in_doubt = True
             connection.stream.send(pack_request(PacketType.SET_CLIENT_ID, self._client_id.encode()))
-        if self._exceptions:
+            connection.in_doubt = False
+        if not self._exceptions:
+            return
+        try:
             with contextlib.suppress(ServerError):  # a server without them sends WORK_FAIL in place of WORK_EXCEPTION
                 self._ask(connection, PacketType.OPTION_REQ, PacketType.OPTION_RES, b"exceptions")
+        except JobTimeout:
+            error = ConnectionLost(f"cannot connect to {connection.stream.address}: it did not answer in time")
+            self._drop(connection, error)
+            raise error from None
+
+    def _refresh(self) -> None:
+        """Take in what is there, so that a connection that broke while nobody looked is not used once more."""
+        for connection in list(self._connections.values()):
+            self._receive_from(connection, 0.0)
 
     def _drop(self, connection: _Connection, error: FastgearError) -> None:
         """The connection is broken: everything that waits on it gets to know."""
-        self._connections.pop(connection.stream.address, None)
-        self._servers.backoff(connection.stream.address).failed(time.monotonic())
-        connection.stream.close()
+        address = connection.stream.address
+        if self._connections.get(address) is not connection:
+            return
         acknowledged, unanswered, answers = connection.session.unfinished()
-        lost = ConnectionLost(
-            str(error), handles=[record.handle for record in acknowledged], unanswered=len(unanswered)
-        )
+        text = str(error) if isinstance(error, ConnectionLost) else f"the connection to {address} broke: {error}"
+        lost = ConnectionLost(text, handles=[record.handle for record in acknowledged], unanswered=len(unanswered))
         for record in (*acknowledged, *unanswered):
-            record.error = lost
-            if record.sink is not None:
-                record.sink.append(record)
+            if not record.is_over:
+                record.error = lost
+            record.deliver()
         for answer in answers:
-            answer.error = lost
+            if not answer.is_there:
+                answer.error = lost
+        del self._connections[address]
+        self._servers.backoff(address).failed(time.monotonic())
+        connection.stream.close()
 
-    def _send(self, connection: _Connection, data: bytes | bytearray) -> None:
-        """Send; where that breaks the connection, those who wait on it are told, not the caller."""
-        try:
-            connection.stream.send(data)
-        except FastgearError as error:
-            self._drop(connection, error)
+    def _send(self, connection: _Connection, submissions: list[tuple[SubmittedJob, bytes]]) -> None:
+        connection.in_doubt = True
+        submit = connection.session.submit
+        connection.stream.send(b"".join([submit(record, packet) for record, packet in submissions]))
+        connection.in_doubt = False
 
     # -- waiting
 
     def _submit(self, record: SubmittedJob, packet: bytes) -> None:
         """Send it and wait for the server's word on it. Raises what it says, and ConnectionLost."""
+        self._refresh()
         connection = self._connection(record.unique)
-        self._send(connection, connection.session.submit(record, packet))
+        self._send(connection, [(record, packet)])
         deadline = _deadline(self._timeout)
         while not record.handle and record.error is None:
             if not self._receive_from(connection, deadline):
+                self._servers.backoff(connection.stream.address).failed(time.monotonic())
                 raise JobTimeout(f"{connection.stream.address} did not acknowledge a job within {self._timeout} s")
         if isinstance(record.error, ServerError):
             raise refused(record.error, record.function)
@@ -285,7 +340,9 @@ class Client:
 
     def _ask(self, connection: _Connection, request: PacketType, expect: PacketType, name: bytes) -> tuple[bytes, ...]:
         answer = Answer()
-        self._send(connection, connection.session.ask(answer, request, expect, name))
+        connection.in_doubt = True
+        connection.stream.send(connection.session.ask(answer, request, expect, name))
+        connection.in_doubt = False
         deadline = _deadline(self._timeout)
         while not answer.is_there:
             if not self._receive_from(connection, deadline):
@@ -294,25 +351,35 @@ class Client:
 
     def _receive_from(self, connection: _Connection, deadline: float | None) -> bool:
         """Wait for input of one connection and take it in; False when the deadline passes."""
+        if connection.in_doubt:
+            self._drop(connection, ConnectionLost(_INTERRUPTED.format(connection.stream.address)))
+            return True
+        if not connection.stream.poll(deadline):
+            return False
+        connection.in_doubt = True
         try:
-            data = connection.stream.wait(deadline)
-            for record in connection.session.receive(data):
-                if record.sink is not None:
-                    record.sink.append(record)
-            return bool(data)
+            connection.stream.flush()
+            connection.session.receive(connection.stream.receive())
         except FastgearError as error:
             self._drop(connection, error)
-            return True
+        connection.in_doubt = False
+        return True
 
     def _receive(self, timeout: float | None) -> None:
         """Wait for input of any connection and take it in."""
         connections = list(self._connections.values())
+        if not connections:
+            raise InternalError("a job is waited for, and there is no connection")
         if len(connections) == 1:
             self._receive_from(connections[0], _deadline(timeout))
             return
+        if any(connection.in_doubt for connection in connections):
+            timeout = 0.0
         by_fd = {connection.stream.fileno(): connection for connection in connections}
-        for fd in wait_ready((connection.stream for connection in connections), None, timeout):
-            self._receive_from(by_fd[fd], 0.0)
+        ready = wait_ready((connection.stream for connection in connections), None, timeout)
+        for fd, connection in by_fd.items():
+            if fd in ready or connection.in_doubt:
+                self._receive_from(connection, 0.0)
 
     def _wait_for(self, record: SubmittedJob, timeout: float | None) -> None:
         """Receive until the job is over or the time is."""
@@ -326,6 +393,17 @@ class Client:
 
 def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
+
+
+def _take(source: Iterator[BytesLike], room: int) -> tuple[list[BytesLike], bool]:
+    """Up to `room` workloads, fewer when they come slowly; and whether that was the end of them."""
+    taken: list[BytesLike] = []
+    until = time.monotonic() + _TAKE_S
+    for workload in source:
+        taken.append(workload)
+        if len(taken) == room or time.monotonic() >= until:
+            return taken, False
+    return taken, True
 
 
 def _prepare(

@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = ["Sizer"]
 
 _TARGET_NS = 4_000_000
+_FLOOR_NS = 200_000  # towards the end: a frame costs some ten microseconds itself
 _GROWTH = 8
 _WEIGHT = 0.3  # of the newest frame in the mean
 
@@ -40,7 +41,8 @@ class Sizer:
         """How many tasks the next frame is to have; `remaining` are those that are left, None where nobody knows."""
         if not self._mean_ns:
             return self._least
-        size = min(int(_TARGET_NS / self._mean_ns), self._largest * _GROWTH)
+        size = int(_TARGET_NS / self._mean_ns)
         if remaining is not None:
-            size = min(size, remaining // (2 * self._workers) + 1)
+            size = min(size, max(remaining // (2 * self._workers) + 1, int(_FLOOR_NS / self._mean_ns)))
+        size = min(size, self._largest * _GROWTH)
         return max(self._least, size - size % self._least)

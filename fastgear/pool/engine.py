@@ -30,6 +30,7 @@ from fastgear.pool.functions import Packer
 from fastgear.pool.memory import Memory
 from fastgear.pool.outcome import pack_failure
 from fastgear.pool.pieces import Piece, Source
+from fastgear.pool.stealing import area_of, fetch_finished, take_back
 from fastgear.pool.values import Failure, read_records
 from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
 from fastgear.server.server import Server
@@ -39,9 +40,12 @@ from fastgear.supervisor.launch import Workers, launch
 __all__ = ["Engine"]
 
 _AREAS = 4  # for each worker, since the dead ones' are needed for a while
+_STOP_S = 5.0  # how long killed processes may take to be gone
 _EXPLAIN_S = 2.0  # how long the news of a worker's end may take
 _REST_S = 0.002  # how long the collector lets a thread that helped go first
 _NO_LIMIT = 1 << 62
+_FOREVER = float("inf")
+_LOOK_S = 0.02  # a frame is made to take a few milliseconds
 
 
 class Engine:
@@ -79,6 +83,7 @@ class Engine:
         self._workers_lock = threading.Lock()  # for what is said to the supervisor, and heard of it
         self._receiving = threading.Lock()  # whoever has it takes what comes
         self._helped_at = 0.0
+        self._look_at = _FOREVER  # when frames of many tasks are looked after
         self._collector: threading.Thread | None = None
         self._closing = False
 
@@ -122,12 +127,14 @@ class Engine:
                 self._workers.stop()
             else:
                 self._workers.drain()
-        self._watcher.join(None if kill else self._config.drain_s or None)
+        if not kill:
+            self._watcher.join(self._config.drain_s or None)
+        self._local.close()
+        self._server.stop()  # while the processes end
+        self._watcher.join(_STOP_S)
         with self._workers_lock:
             self._workers.close()
         self._watcher.join()
-        self._local.close()
-        self._server.stop()
         if self._collector is not None and self._collector is not threading.current_thread():
             self._collector.join()
         self._areas = []
@@ -209,6 +216,8 @@ class Engine:
             return
         self._submitted.append(piece)
         self._outstanding += 1
+        if len(piece.tasks) > 1 and self._look_at == _FOREVER:
+            self._look_at = time.monotonic() + _LOOK_S
         self._local.send(pack_request(PacketType.SUBMIT_JOB, FUNCTION, b"", frame))
 
     # -- in
@@ -222,7 +231,7 @@ class Engine:
                 return False
             if self._receiving.acquire(blocking=False):
                 try:
-                    self._receive(left, help=True)
+                    self._receive(self._patience(left), help=True)
                 finally:
                     self._helped_at = time.monotonic()
                     self._receiving.release()
@@ -247,6 +256,15 @@ class Engine:
             return
         if data:
             self._take(data)
+        elif time.monotonic() >= self._look_at:
+            self._look_after_frames()
+
+    def _patience(self, timeout: float | None) -> float | None:
+        """How long to wait for news before frames of many tasks are looked after."""
+        if self._look_at == _FOREVER:
+            return timeout
+        soon = max(0.0, self._look_at - time.monotonic())
+        return soon if timeout is None else min(soon, timeout)
 
     def collect(self) -> None:
         """From now on outcomes are taken also while nobody waits for them."""
@@ -260,7 +278,7 @@ class Engine:
                 time.sleep(_REST_S)
                 continue
             with self._receiving:
-                self._receive(None, help=False)
+                self._receive(self._patience(None), help=False)
             self.settle()
 
     def _take(self, data: bytes) -> None:
@@ -272,6 +290,29 @@ class Engine:
         for piece in deaths:
             self._bury(piece)
 
+    def _look_after_frames(self) -> None:
+        """Those of many tasks that are out for long: fetch what they have finished, and let idle workers help them."""
+        with self.lock:
+            self._look_at = _FOREVER
+            idle = self.workers - self._outstanding
+            for piece in [piece for piece in self._by_handle.values() if len(piece.tasks) > 1]:
+                self._look_at = time.monotonic() + _LOOK_S
+                area = area_of(self._areas, piece)
+                if area is None:
+                    continue
+                fetch_finished(area, piece, self._deliver_fetched)
+                if idle > 0 and not self._sources:
+                    for part in take_back(area, piece, idle + 1):
+                        self._send_again(part)
+                        idle -= 1
+                piece.is_late = True
+            self._pump()
+
+    def _deliver_fetched(self, piece: Piece, records: bytes) -> None:
+        values: list[Any] = []
+        failures = read_records(records, 0, len(records), values, _no_buffers)
+        self._deliver(piece, values, failures > 0)
+
     def _take_packet(self, packet: Packet, deaths: list[Piece]) -> None:
         kind = packet.type
         if kind is PacketType.JOB_CREATED:
@@ -279,7 +320,9 @@ class Engine:
         elif kind is PacketType.WORK_COMPLETE:
             self._complete(self._by_handle.pop(packet.args[0]), packet.args[1])
         elif kind is PacketType.WORK_DATA:
-            self._deliver_records(self._by_handle[packet.args[0]], packet.args[1])
+            piece = self._by_handle[packet.args[0]]
+            self._deliver_records(piece, packet.args[1])
+            piece.flushed, piece.seen_bytes = len(piece.values), 0
         elif kind is PacketType.WORK_FAIL:
             deaths.append(self._by_handle.pop(packet.args[0]))
         elif kind is PacketType.ERROR:
@@ -293,18 +336,14 @@ class Engine:
         end = len(result) - TRAILER.size
         self._deliver_records(piece, result, end)
         piece.source.sizer.measured(len(piece.values), TRAILER.unpack_from(result, end)[0])
-        if piece.is_whole:
-            return
-        if piece.closed:
-            self._send_again(piece.split(len(piece.values)))
-        else:  # the frame could not be begun, and said why
+        if not piece.is_whole:  # the frame could not be begun, and its only record says why
             self._deliver(piece, [piece.values[-1]] * (len(piece.tasks) - len(piece.values)), True)
 
-    def _deliver_records(self, piece: Piece, records: bytes, end: int | None = None, known: int = 0) -> None:
-        """The records up to `end`; of the first of them, `known` have been delivered before."""
+    def _deliver_records(self, piece: Piece, records: bytes, end: int | None = None) -> None:
+        """The records up to `end`, but for those that were fetched ahead."""
         values: list[Any] = []
-        failures = read_records(records, 0, len(records) if end is None else end, values, _no_buffers)
-        self._deliver(piece, values[known:] if known else values, failures > 0)
+        failures = read_records(records, piece.seen_bytes, len(records) if end is None else end, values, _no_buffers)
+        self._deliver(piece, values, failures > 0)
 
     def _deliver(self, piece: Piece, values: list[Any], failed: bool) -> None:
         start = len(piece.values)
@@ -361,7 +400,8 @@ class Engine:
             self._died.notify_all()
 
     def _is_under_way(self, number: int) -> bool:
-        return number != 0 and any(piece.number == number for piece in self._by_handle.values())
+        pieces = (*self._by_handle.values(), *self._submitted)
+        return number != 0 and any(piece.number == number for piece in pieces)
 
     def _bury(self, piece: Piece) -> None:
         """Its worker is gone: keep what it had finished, name the task that it was at, and run the others elsewhere."""
@@ -396,9 +436,8 @@ class Engine:
             if area.frame == piece.number:
                 pid, begun = area.owner, area.claimed
                 left = area.look(piece.number)
-                if left is not None:
-                    base, records = left
-                    self._deliver_records(piece, records, known=len(piece.values) - base)
+                if left is not None and left[0] == piece.flushed:
+                    self._deliver_records(piece, left[1])
                 if pid in self._deaths:
                     area.clear()
                 return pid, begun

@@ -37,9 +37,12 @@ class HelpingFuture(concurrent.futures.Future[T]):
 
 
 def submit(
-    engine: Engine, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    engine: Engine, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], *, collect: bool = True
 ) -> HelpingFuture[T]:
-    """Call it in a worker. What cannot be pickled is the future's exception."""
+    """Call it in a worker. What cannot be pickled is the future's exception.
+
+    Without `collect` the outcome comes only while somebody waits for it.
+    """
     future: HelpingFuture[T] = HelpingFuture(engine)
     try:
         call = Call(engine.packer.pack(function), dumps_for_worker((args, kwargs)), future)
@@ -47,7 +50,8 @@ def submit(
         future.set_running_or_notify_cancel()
         future.set_exception(error)
         return future
-    engine.collect()
+    if collect:
+        engine.collect()
     with engine.lock:
         engine.calls.add(call)
         engine.offer(engine.calls)

@@ -16,7 +16,18 @@ __all__ = ["Piece", "Source"]
 class Piece:
     """Some tasks of one source, in order. `values` are their outcomes as far as they have come, from the first on."""
 
-    __slots__ = ("attempts", "closed", "following", "has_failure", "number", "source", "tasks", "values")
+    __slots__ = (
+        "attempts",
+        "flushed",
+        "following",
+        "has_failure",
+        "is_late",
+        "number",
+        "seen_bytes",
+        "source",
+        "tasks",
+        "values",
+    )
 
     def __init__(self, source: Source, tasks: list[Any]) -> None:
         self.source = source
@@ -24,7 +35,9 @@ class Piece:
         self.values: list[Any] = []
         self.number = 0  # of the frame that it travels as
         self.attempts = 0  # how often its first task was given to a worker that died of it
-        self.closed = False  # the worker was told to begin no more of its tasks
+        self.flushed = 0  # values that came ahead of the result, as records that the worker's area has no more
+        self.seen_bytes = 0  # of the records in the area that were fetched ahead
+        self.is_late = False  # it has taken much longer than it was to
         self.has_failure = False  # among the values
         self.following: Piece | None = None  # the tasks that come after these
 

@@ -123,8 +123,7 @@ class Pool:
 
     def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> T:
         """Call it in a worker, and wait for the result."""
-        result: T = self.apply_async(func, args, kwds).get()
-        return result
+        return submit(self._running(), func, tuple(args), kwds or {}, collect=False).result()
 
     def apply_async(
         self,

@@ -19,6 +19,7 @@ from fastgear.types import JobStatus, Priority
 __all__ = ["Answer", "AssignedJob", "ClientSession", "End", "SubmittedJob", "WorkerSession", "submission"]
 
 MAX_HANDLE = 63
+_TURNED_AWAY = "TOO_MANY_CONNECTIONS"  # said before anything was read: it never answers a request
 
 
 class End(Enum):
@@ -85,6 +86,11 @@ class SubmittedJob:
     def is_over(self) -> bool:
         return self.end is not None or self.error is not None
 
+    def deliver(self) -> None:
+        """Put it where who waits for it looks; after an interruption that may happen twice."""
+        if self.sink is not None:
+            self.sink.append(self)
+
 
 @dataclass(eq=False, slots=True)
 class Answer:
@@ -142,7 +148,10 @@ class ClientSession:
     # bytes received
 
     def receive(self, data: bytes) -> list[SubmittedJob]:
-        """Take bytes and return the jobs that ended by them. Raises RemoteProtocolError."""
+        """Take bytes and return the jobs that ended by them.
+
+        Raises RemoteProtocolError, and ServerError for an ERROR about the connection as a whole: it is of no use after that.
+        """
         ended: list[SubmittedJob] = []
         on = self._on
         for packet in self._reader.feed(data):
@@ -152,42 +161,48 @@ class ClientSession:
             handler(packet, ended)
         return ended
 
-    def _next_expected(self, packet: Packet) -> SubmittedJob | Answer:
+    # An exception from a signal handler may end each of these between two steps. So a job is always in one place at least: it is
+    # put into the next one before it is taken from the last.
+
+    def _expected_by(self, packet: Packet) -> SubmittedJob | Answer:
         if not self._expected:
             raise RemoteProtocolError(
                 f"the server sent {packet.type.name} {packet.args[:1]!r} without having been asked"
             )
-        expected, place = self._expected.popleft()
+        expected, place = self._expected[0]
         if packet.type not in (expected, PacketType.ERROR):
             raise RemoteProtocolError(f"the server sent {packet.type.name} where {expected.name} was due")
         return place
 
     def _on_job_created(self, packet: Packet, ended: list[SubmittedJob]) -> None:
-        job = self._next_expected(packet)
+        job = self._expected_by(packet)
         assert isinstance(job, SubmittedJob)
         handle = packet.args[0]
-        job.handle = handle.decode("utf-8", "surrogateescape")
         if not job.background:
             jobs = self._jobs.get(handle)
             if jobs is None:
                 self._jobs[handle] = deque((job,))
             else:
                 jobs.append(job)
+        job.handle = handle.decode("utf-8", "surrogateescape")
+        self._expected.popleft()
 
     def _on_answer(self, packet: Packet, ended: list[SubmittedJob]) -> None:
-        answer = self._next_expected(packet)
+        answer = self._expected_by(packet)
         assert isinstance(answer, Answer)
         answer.args = packet.args
+        self._expected.popleft()
 
     def _on_error(self, packet: Packet, ended: list[SubmittedJob]) -> None:
-        code, text = (argument.decode("utf-8", "replace") for argument in packet.args)
-        error = ServerError(code, text)
-        if not self._expected:
+        error = server_error(packet)
+        if not self._expected or error.code == _TURNED_AWAY:
             raise error  # about the connection as a whole
-        place = self._next_expected(packet)
+        place = self._expected_by(packet)
         place.error = error
         if isinstance(place, SubmittedJob):
+            place.deliver()
             ended.append(place)
+        self._expected.popleft()
 
     def _on_end(self, packet: Packet, ended: list[SubmittedJob]) -> None:
         """A handle may end in a NUL: gearmand leaves one when it turns WORK_EXCEPTION into WORK_FAIL."""
@@ -195,13 +210,15 @@ class ClientSession:
         jobs = self._jobs.get(handle)
         if jobs is None:
             return
-        job = jobs.popleft()
-        if not jobs:
-            del self._jobs[handle]
-        job.end = _ENDS[packet.type]
+        job = jobs[0]
         if len(packet.args) > 1:
             job.payload = packet.args[1]
+        job.end = _ENDS[packet.type]
+        job.deliver()
         ended.append(job)
+        jobs.popleft()
+        if not jobs:
+            del self._jobs[handle]
 
     def _waiting(self, packet: Packet) -> SubmittedJob | None:
         """Whose turn it is: a job that was submitted twice here gets every packet twice, in order."""
@@ -244,6 +261,12 @@ _ENDS = {
     PacketType.WORK_FAIL: End.FAIL,
     PacketType.WORK_EXCEPTION: End.EXCEPTION,
 }
+
+
+def server_error(packet: Packet) -> ServerError:
+    """An ERROR packet as an exception."""
+    code, text = (argument.decode("utf-8", "replace") for argument in packet.args)
+    return ServerError(code, text)
 
 
 def leading_int(text: bytes) -> int:
@@ -315,10 +338,15 @@ class WorkerSession:
             self._asked += count
 
     def receive(self, data: bytes) -> list[AssignedJob]:
-        """Take bytes and return the jobs that were assigned by them. Raises RemoteProtocolError."""
+        """Take bytes and return the jobs that were assigned by them.
+
+        Raises RemoteProtocolError, and ServerError for an ERROR about the connection as a whole: it is of no use after that.
+        """
         jobs: list[AssignedJob] = []
         for packet in self._reader.feed(data):
             kind = packet.type
+            if kind in (PacketType.JOB_ASSIGN_UNIQ, PacketType.NO_JOB) and not self._asked:
+                raise RemoteProtocolError(f"the server sent {kind.name} without having been asked")
             if kind is PacketType.JOB_ASSIGN_UNIQ:
                 handle, function, unique, workload = packet.args
                 jobs.append(AssignedJob(handle, function.decode("utf-8", "surrogateescape"), unique, workload))
@@ -340,9 +368,12 @@ class WorkerSession:
         return jobs
 
     def _report(self, packet: Packet) -> None:
-        """ERROR is about a job that this worker lost meanwhile, by a timeout say: its result is of no use any more."""
+        """ERROR refuses a report: the job is not this worker's any more, or the result is one that the server cannot take."""
+        error = server_error(packet)
+        if error.code == _TURNED_AWAY:
+            raise error
         if self._on_error is not None:
-            self._on_error(ServerError(*(argument.decode("utf-8", "replace") for argument in packet.args)))
+            self._on_error(error)
 
     def _sleep_if_idle(self) -> None:
         if not self._asked and not self._held and not self._leaving:

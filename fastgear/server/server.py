@@ -14,7 +14,6 @@ import threading
 import time
 import weakref
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 
 from fastgear.config import ServerConfig
@@ -23,6 +22,7 @@ from fastgear.server.listen import Listener, listen_on
 from fastgear.server.local import Local
 from fastgear.server.loop import Loop
 from fastgear.types import ServerSnapshot
+from fastgear.version import VERSION
 
 _EPOCH_2020_US = 1_577_836_800_000_000
 _FOREVER_S = 9e9
@@ -84,7 +84,7 @@ class Server:
         loop = Loop(
             self.config,
             (self.config.handle_prefix or f"H:{socket.gethostname()}")[:41].encode() + b":",
-            _version().encode(),
+            VERSION.encode(),
             b"ERROR",
             secrets.token_bytes(16),
             max(1, (time.time_ns() // 1000 - _EPOCH_2020_US) * 16),  # 1 where the clock was never set
@@ -184,13 +184,6 @@ def _run(loop: Loop, ended: threading.Event) -> None:
         loop.run()
     finally:
         ended.set()
-
-
-def _version() -> str:
-    try:
-        return version("fastgear")
-    except PackageNotFoundError:
-        return "0.0.0"
 
 
 # -- fork: the loops stand still while the process is copied, so that the child finds their lists whole -----------------

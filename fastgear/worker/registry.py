@@ -52,6 +52,9 @@ class Registry:
     def __getitem__(self, name: str) -> Registration:
         return self._by_name[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
     def __iter__(self) -> Iterator[Registration]:
         return iter(self._by_name.values())
 

@@ -16,11 +16,21 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from fastgear.addresses import Address, default_servers
-from fastgear.errors import ConfigError, ConnectionLost, FastgearError, JobFailed, RemoteProtocolError, ServerError
+from fastgear.errors import (
+    ConfigError,
+    ConnectionLost,
+    FastgearError,
+    JobFailed,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ServerError,
+)
 from fastgear.protocol.session import AssignedJob, WorkerSession
 from fastgear.protocol.wire import PacketType
 from fastgear.servers import Backoff
-from fastgear.stream import Stream, connect, wait_ready
+from fastgear.stream import Stream, wait_ready
+from fastgear.worker.attempt import Attempt
+from fastgear.worker.held import HeldBack
 from fastgear.worker.job import WorkerJob, as_bytes
 from fastgear.worker.registry import Registration, Registry
 
@@ -32,7 +42,11 @@ Call = TypeVar("Call", bound=Callable[[WorkerJob], Any])
 
 _CONNECT_S = 5.0
 _FINISH_S = 2.0
-_HOLD_BACK_S = 0.001  # results of jobs that take less than this leave together
+_SLICE_S = 0.001  # one server's jobs follow one another for so long, and their results leave together
+
+
+class _SecondSignal(SystemExit):
+    """The end that a second signal asks for. A function's own SystemExit ends only its job."""
 
 
 class _Connection:
@@ -42,19 +56,28 @@ class _Connection:
         self.address = address
         self.backoff = Backoff()
         self.stream: Stream | None = None
+        self.attempt: Attempt | None = None
         self.session = WorkerSession()
         self.jobs: deque[AssignedJob] = deque()
+        self.trouble = ""  # what was logged last; nothing while all is well
 
 
 class Worker:
     """Runs jobs of one or several Gearman servers, one at a time, in the thread that calls `run`.
 
     `servers` are addresses as `Client` has them; a worker serves all of them, and comes back to one that went away.
-    With `prefetch` above 1 so many jobs are asked for ahead of time, which saves a round trip per job; jobs waiting here are
-    given back to the server when the worker leaves. `client_id` is what the server's list of workers shows.
+    `client_id` is what the server's list of workers shows.
 
-    A function gets a `WorkerJob` and returns the result: bytes, text (sent as UTF-8) or None. What it raises is sent to
-    the clients as a traceback; JobFailed says that the job failed, without one.
+    With `prefetch` above 1 so many jobs of each server are asked for ahead of time, which saves a round trip per job: for
+    jobs that take less than a few milliseconds. A job that waits here behind another is the server's "running" job of this
+    worker: no idle worker can take it, and its timeout runs. Hence 1, the default, for jobs that take long, or whose lengths
+    differ much. When the worker leaves, jobs that have not begun go back to the server, which gives them to others; one that
+    dies costs each of them an attempt (the server's ``--job-retries``). A finished result does not wait for another job: it
+    leaves within a millisecond, whatever the next one does.
+
+    A function gets a `WorkerJob` and returns the result: bytes, text (sent as UTF-8) or None. What it raises, sys.exit
+    included, is sent to the clients as a traceback; JobFailed says that the job failed, without one. It may fork: a child
+    that ends has nothing to do with the worker, and one that returns instead is told so by a RuntimeError.
 
     >>> worker = Worker("127.0.0.1:4730", prefetch=8)
     >>> @worker.function("reverse", timeout=30)
@@ -77,7 +100,10 @@ class Worker:
         self._after: Callable[[], Any] | None = None
         self._stopping = False
         self._wake_read = self._wake_write = -1
-        self._flushed_at = 0.0
+        self._wake_lock = threading.RLock()  # of a kind that a signal handler can take in the thread that has it
+        self._pid = 0  # of the process that runs it; a child that a job forks has a copy
+        self._previous: dict[int, Any] = {}
+        self._held = HeldBack(_SLICE_S)
 
     # -- functions
 
@@ -117,9 +143,12 @@ class Worker:
         """
         if not len(self._registry):
             raise ConfigError("this worker has no functions; register one first")
+        if self._wake_read >= 0:
+            raise RuntimeError("this worker runs already")
+        self._pid = os.getpid()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            with self._signals() if handle_signals else contextlib.nullcontext():
+            with self._signals(handle_signals):
                 while not self._stopping:
                     self._turn()
                 self._leave()
@@ -129,44 +158,56 @@ class Worker:
     def stop(self) -> None:
         """Let `run` return after the job in hand. From any thread, any function, any signal handler."""
         self._stopping = True
-        if self._wake_write >= 0:
-            with contextlib.suppress(OSError):
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._wake_lock, contextlib.suppress(OSError):
+            if self._wake_write >= 0:
                 os.write(self._wake_write, b"!")
 
     def _turn(self) -> None:
-        """Run one job of every server that has given one, or wait for something to happen."""
-        busy = False
+        """Look at every connection, wait when there is no job at hand, and run jobs of every server that has given some."""
+        self._look(wait=not any(connection.jobs for connection in self._connections))
         for connection in self._connections:
             if connection.jobs and not self._stopping:
-                busy = True
-                self._run_job(connection, connection.jobs.popleft())
-        if not busy and not self._stopping:
-            self._wait()
+                self._run_jobs(connection)
 
-    def _wait(self) -> None:
+    def _look(self, wait: bool) -> None:
+        """Take in what has come. A connection that has ended is seen before the jobs that it has taken back are run."""
         now = time.monotonic()
         for connection in self._connections:
-            if connection.stream is None and connection.backoff.until <= now:
-                self._connect(connection)
+            if connection.stream is None:
+                self._connect(connection, now)
         open_ones = {c.stream.fileno(): c for c in self._connections if c.stream is not None}
-        retries = [c.backoff.until - now for c in self._connections if c.stream is None]
+        retries = [c.backoff.until - now for c in self._connections if c.stream is None and c.attempt is None]
         streams = (c.stream for c in open_ones.values() if c.stream is not None)
-        for fd in wait_ready(streams, self._wake_read, min(retries, default=None)):
-            if fd in open_ones:
-                self._receive(open_ones[fd])
+        ready = wait_ready(streams, self._wake_read, min(retries, default=None) if wait else 0.0)
+        if self._wake_read in ready:
+            os.read(self._wake_read, 4096)
+        for fd, connection in open_ones.items():
+            if fd in ready:
+                self._receive(connection)
+                self._flush(connection)
 
     # -- connections
 
-    def _connect(self, connection: _Connection) -> None:
-        try:
-            connection.stream = connect(connection.address, _CONNECT_S)
-        except ConnectionLost as error:
-            if connection.backoff.failures == 0:
-                log.warning("%s; trying again until it can be reached", error)
-            connection.backoff.failed(time.monotonic())
+    def _connect(self, connection: _Connection, now: float) -> None:
+        """Begin an attempt to connect, or see what has become of it."""
+        if connection.attempt is None:
+            if connection.backoff.until <= now:
+                connection.attempt = Attempt(connection.address, _CONNECT_S, self._wake)
             return
-        if connection.backoff.failures:
-            log.info("connected to %s again", connection.address)
+        try:
+            connection.stream = connection.attempt.take()
+        except ConnectionLost as error:
+            connection.attempt = None
+            self._failed(connection, f"{error}; trying again until it can be reached")
+            return
+        if connection.stream is not None:
+            connection.attempt = None
+            self._greet(connection)
+
+    def _greet(self, connection: _Connection) -> None:
         connection.session = WorkerSession(self._prefetch, self._report)
         connection.session.hello(
             [(r.name.encode("utf-8", "surrogateescape"), r.timeout_ms) for r in self._registry], self._client_id
@@ -174,42 +215,80 @@ class Worker:
         self._flush(connection)
 
     def _report(self, error: ServerError) -> None:
-        log.warning("%s (a job that this worker lost meanwhile, most likely by its timeout)", error)
+        is_lost = error.code == "JOB_NOT_FOUND"
+        log.warning("%s%s", error, " (a job that this worker lost, most likely by its timeout)" if is_lost else "")
 
     def _receive(self, connection: _Connection) -> None:
+        """Take in what is there, and send more of what waits."""
         if connection.stream is None:
             return
         try:
             connection.stream.flush()
             data = connection.stream.receive()
             if data:
-                connection.jobs += connection.session.receive(data)
-                connection.backoff.worked()
-        except (ConnectionLost, RemoteProtocolError) as error:
+                connection.jobs += self._known(connection.session.receive(data))
+                self._worked(connection)
+        except (ConnectionLost, RemoteProtocolError, ServerError) as error:
             self._lose(connection, error)
-            return
-        self._flush(connection)
+
+    def _known(self, jobs: list[AssignedJob]) -> list[AssignedJob]:
+        for job in jobs:
+            if job.function not in self._registry:
+                raise RemoteProtocolError(
+                    f"the server sent a job of {job.function!r}, which this worker has not offered"
+                )
+        return jobs
 
     def _lose(self, connection: _Connection, error: FastgearError) -> None:
         """Its jobs are the server's again: it gives them to others."""
-        log.warning("%s; connecting again", error)
+        what = error if isinstance(error, ConnectionLost) else f"the connection to {connection.address} broke: {error}"
+        self._failed(connection, f"{what}; connecting again")
         if connection.stream is not None:
+            self._held.take(connection.stream.fileno())
             connection.stream.close()
         connection.stream = None
+        connection.session = WorkerSession()
         connection.jobs.clear()
+
+    def _failed(self, connection: _Connection, trouble: str) -> None:
+        """Leave the server alone for a while. The same trouble is logged once, however often it comes again meanwhile."""
         connection.backoff.failed(time.monotonic())
+        log.log(logging.DEBUG if connection.trouble == trouble else logging.WARNING, "%s", trouble)
+        connection.trouble = trouble
+
+    def _worked(self, connection: _Connection) -> None:
+        """The server has answered, which is more than being connected to."""
+        if connection.trouble:
+            log.info("%s answers again", connection.address)
+        connection.trouble = ""
+        connection.backoff.worked()
 
     def _flush(self, connection: _Connection) -> None:
-        outgoing = connection.session.take_outgoing()
-        if connection.stream is None or not outgoing:
-            return
-        self._flushed_at = time.monotonic()
-        try:
-            connection.stream.send(outgoing)
-        except ConnectionLost as error:
-            self._lose(connection, error)
+        """Send all that the session has to say, and wait until it has left: what runs next may take its time."""
+        while connection.stream is not None:
+            stream, outgoing = connection.stream, connection.session.take_outgoing()
+            held = self._held.take(stream.fileno())
+            if held or outgoing:
+                stream.send(held + outgoing)
+            if not stream.waiting or self._stopping:
+                return
+            if self._wake_read in wait_ready([stream], self._wake_read, None):
+                os.read(self._wake_read, 4096)
+            self._receive(connection)
 
     # -- jobs
+
+    def _run_jobs(self, connection: _Connection) -> None:
+        """Run a job, and as many more as fit into a slice of time; their results leave together.
+
+        No result waits for the end of another job: `HeldBack` sends it after a slice, whatever the job does.
+        """
+        until = time.monotonic() + _SLICE_S
+        while connection.jobs and not self._stopping:
+            self._run_job(connection, connection.jobs.popleft())
+            if not connection.jobs or time.monotonic() >= until or not self._hold_back(connection):
+                break
+        self._flush(connection)
 
     def _run_job(self, connection: _Connection, job: AssignedJob) -> None:
         session = connection.session
@@ -224,9 +303,24 @@ class Worker:
         kind, args = self._outcome(registration, WorkerJob(job, update))
         if self._after is not None:
             self._after()
-        session.finish(kind, job.handle, *args)
-        if not connection.jobs or time.monotonic() - self._flushed_at > _HOLD_BACK_S:
-            self._flush(connection)
+        if self._stopping:
+            session.leave()
+        try:
+            session.finish(kind, job.handle, *args)
+        except (LocalProtocolError, MemoryError) as error:  # there is no packet for it
+            log.warning("the result of job %s of %s cannot be sent: %s", job.handle, job.function, error)
+            session.finish(PacketType.WORK_EXCEPTION, job.handle, remote_traceback(error).encode())
+
+    def _hold_back(self, connection: _Connection) -> bool:
+        """Hold back what the session has to say; False where that has to be sent instead."""
+        stream = connection.stream
+        if stream is None or stream.waiting:
+            return False
+        outgoing = connection.session.take_outgoing()
+        if self._held.add(stream.fileno(), outgoing):
+            return True
+        stream.send(self._held.take(stream.fileno()) + outgoing)
+        return False
 
     def _outcome(self, registration: Registration, job: WorkerJob) -> tuple[PacketType, tuple[bytes, ...]]:
         """Call the function, and say what it came to as a packet."""
@@ -235,7 +329,9 @@ class Worker:
         except JobFailed as error:
             log.info("job %s of %s failed: %s", job.handle, job.function, error)
             return PacketType.WORK_FAIL, ()
-        except Exception as error:
+        except BaseException as error:
+            if os.getpid() != self._pid or not _is_the_job_s(error):
+                raise
             log.warning("job %s of %s raised", job.handle, job.function, exc_info=True)
             return PacketType.WORK_EXCEPTION, (remote_traceback(error).encode("utf-8", "replace"),)
         return PacketType.WORK_COMPLETE, (result,)
@@ -252,35 +348,64 @@ class Worker:
                 connection.stream = None
 
     def _close(self) -> None:
+        """Also after an exception: what is finished leaves, as far as it goes at once."""
         for connection in self._connections:
+            if connection.attempt is not None:
+                connection.attempt.abandon()
             if connection.stream is not None:
+                with contextlib.suppress(Exception):
+                    held = self._held.take(connection.stream.fileno())
+                    connection.stream.send(held + connection.session.take_outgoing())
                 connection.stream.close()
-            connection.stream = None
+            connection.stream = connection.attempt = None
             connection.jobs.clear()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
-        self._wake_read = self._wake_write = -1
+        self._held.close()
+        with self._wake_lock:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_read = self._wake_write = -1
         self._stopping = False
 
     @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self, handle: bool) -> Iterator[None]:
+        """Handle signals. All write to the pipe too, since one that comes just before a wait would not interrupt it."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = (signal.SIGTERM, signal.SIGINT) if handle else ()
+        self._previous = {number: signal.signal(number, self._on_signal) for number in numbers}
+        wake_fd = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         try:
             yield
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            with contextlib.suppress(ValueError, OSError):  # it may have been closed
+                signal.set_wakeup_fd(wake_fd)
+            for number in self._previous:
+                self._restore(number)
+
+    def _restore(self, number: int) -> None:
+        previous = self._previous[number]
+        signal.signal(number, signal.SIG_DFL if previous is None else previous)  # None: it was not set by Python
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self._stopping:
+        if (
+            os.getpid() != self._pid
+        ):  # a child that a job has forked: it has the handler, and no worker that could leave
+            self._restore(number)
+            os.kill(os.getpid(), number)
+        elif not self._stopping:
             self.stop()
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:
-            raise SystemExit(128 + number)
+            raise _SecondSignal(128 + number)
+
+
+def _is_the_job_s(error: BaseException) -> bool:
+    """Whether it ends the job only. sys.exit does, or one job could end every worker; so does asyncio's CancelledError."""
+    if isinstance(error, _SecondSignal):
+        return False
+    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ == "CancelledError"
 
 
 def remote_traceback(error: BaseException) -> str:

@@ -234,6 +234,30 @@ def test_help_and_version(folder: Path) -> None:
     assert run(folder=folder)[0] == 2
 
 
+FORKING = """
+import os, signal, time
+
+def child(job):
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(5)
+        os._exit(0)
+    time.sleep(0.1)
+    os.kill(pid, signal.SIGTERM)
+    return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_child_of_a_job_has_no_handler_of_the_worker_s(
+    server: RunningServer, folder: Path, start: Start, processes: str
+) -> None:
+    (folder / "forking.py").write_text(FORKING)
+    process = start("worker", "--server", server.address, "forking:child", "-n", processes)
+    assert run("submit", "--server", server.address, "child", "x", folder=folder) == (0, "-15", "")
+    assert finish(process, signal.SIGTERM)[0] == 0
+
+
 # -- serve
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import pytest
 from servers import free_port, run_server
 
 from fastgear import (
+    AdminClient,
     Client,
     ConfigError,
     ConnectionLost,
@@ -245,8 +248,6 @@ def test_a_timeout_does_not_end_the_job(server: Any, run_worker: Any) -> None:
 
 
 def test_the_limit_of_a_function(server: Any) -> None:
-    from fastgear import AdminClient
-
     with Client(server.address) as client, AdminClient(server.address) as admin:
         client.submit_background("few")
         admin.max_queue("few", 2)
@@ -440,3 +441,202 @@ def test_an_iterable_that_raises_leaves_the_client_of_use(server: Any) -> None:
             list(client.submit_many("f", workloads()))
         assert client.echo(b"still") == b"still"
         assert client.submit_background("g").startswith("H:")
+
+
+def test_the_workloads_may_come_from_the_same_client(server: Any, reverser: Worker) -> None:
+    with Client(server.address, timeout=5) as client:
+        first = (client.submit("reverse", b"%d-" % n).result(timeout=5) + b"!" for n in range(20))
+        results = sorted(job.result(timeout=5) for job in client.submit_many("reverse", first))
+    assert results == sorted(b"!%d-" % n for n in range(20))
+
+
+def test_workloads_that_come_slowly_are_submitted_as_they_come(server: Any, reverser: Worker) -> None:
+    go = threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        yield b"ab"
+        with Client(server.address) as other:
+            other.submit("reverse", b"").result(timeout=5)  # the worker has done the first one before this
+        go.wait(0.2)
+        yield b"cd"
+        go.wait(0.2)
+        yield b"ef"
+
+    with Client(server.address) as client:
+        start = time.monotonic()
+        times = [time.monotonic() - start for _ in client.submit_many("reverse", slowly())]
+    assert times[0] < 0.35 < times[2]
+
+
+def test_the_status_of_a_job_is_found_while_another_server_is_away(server: Any) -> None:
+    with Client(server.address) as client:
+        handle = client.submit_background("nobody", unique="u")
+    with Client("127.0.0.1:1", server.address) as client:
+        assert client.status(handle).known and client.status_unique("u").known
+        with pytest.raises(ConnectionLost):
+            client.status("H:not:1")
+
+
+def test_the_child_of_a_fork_does_not_wait_for_its_parent_s_jobs(server: Any) -> None:
+    with Client(server.address) as client:
+        job = client.submit("nobody")
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(5)
+            try:
+                job.result()
+            except RuntimeError as error:
+                os._exit(0 if "after the fork" in str(error) else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(number: int, frame: object) -> None:
+    raise Interrupted
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where they came in a callback of gc's
+def test_exceptions_of_signal_handlers_leave_a_client_of_use(server: Any, run_worker: Any) -> None:
+    """As Ctrl-C does, and time limits by SIGALRM. Wherever they come, no job gets the answer of another."""
+    worker = Worker(server.address, prefetch=16)
+    worker.register("reverse", lambda job: job.workload[::-1])
+    run_worker(worker)
+    chance = random.Random(5)
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with Client(server.address, timeout=5) as client:
+            for number in range(150):
+                with suppress(Interrupted):
+                    signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0005, 0.01))
+                    for job in client.submit_many("reverse", (b"x" for _ in range(5000)), window=200):
+                        assert job.result() == b"x"
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                assert client.submit("reverse", b"%d-" % number).result(timeout=5) == (b"%d-" % number)[::-1]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.mark.parametrize("dying", [1, 2])
+def test_every_job_is_yielded_once_when_servers_die(
+    tmp_path: Path, server_kind: str, run_worker: Any, dying: int
+) -> None:
+    with ExitStack() as stack:
+        servers = []
+        for number in range(2):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            servers.append(stack.enter_context(run_server(server_kind, folder, may_end=True)))
+        worker = Worker(*(one.address for one in servers), prefetch=4)
+        worker.register("slow", lambda job: time.sleep(0.002))
+        run_worker(worker)
+        taken, outcomes = 0, []
+
+        def workloads() -> Iterator[bytes]:
+            nonlocal taken
+            for _ in range(400):
+                taken += 1
+                yield b"x"
+
+        with Client(*(one.address for one in servers), timeout=5) as client:
+            jobs = client.submit_many("slow", workloads(), window=50)
+            with nullcontext() if dying == 1 else pytest.raises(ConnectionLost):
+                for job in jobs:
+                    outcomes.append(job.exception(0))
+                    if len(outcomes) == 50:
+                        for one in servers[:dying]:
+                            os.kill(one.pid, signal.SIGKILL)
+    lost = [error for error in outcomes if error is not None]
+    assert len(outcomes) == taken and (taken == 400 if dying == 1 else taken < 400)
+    assert 0 < len(lost) <= 200 and all(isinstance(error, ConnectionLost) for error in lost)
+
+
+TROUBLE = """
+import asyncio, os, signal, sys, threading, time
+from fastgear import Worker
+worker = Worker(sys.argv[1])
+
+@worker.function("exit")
+def exit(job):
+    sys.exit("no reason")
+
+@worker.function("cancelled")
+def cancelled(job):
+    raise asyncio.CancelledError
+
+@worker.function("child")
+def child(job):
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(30)
+    time.sleep(0.1)
+    os.kill(pid, signal.SIGTERM)
+    return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+@worker.function("exiting child")
+def exiting_child(job):
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(3)
+    return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+if sys.argv[2:] == ["masked"]:  # now the other thread gets them, and the wait of this one is not interrupted
+    threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+worker.run()
+print("left")
+"""
+
+
+@pytest.fixture
+def troubled(server: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
+    (tmp_path / "w.py").write_text(TROUBLE)
+    command = [sys.executable, str(tmp_path / "w.py"), server.address, *getattr(request, "param", [])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            with AdminClient(server.address) as admin:
+                while not any(function.workers for function in admin.status()):
+                    time.sleep(0.01)
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_job_cannot_end_its_worker(server: Any, troubled: Any) -> None:
+    with Client(server.address) as client:
+        with pytest.raises(JobException, match="SystemExit: no reason"):
+            client.submit("exit").result(timeout=5)
+        with pytest.raises(JobException, match="CancelledError"):
+            client.submit("cancelled").result(timeout=5)
+        assert client.submit("exiting child").result(timeout=5) == b"3"
+        assert client.submit("child").result(timeout=5) == b"-15", "it has no use for its parent's signal handler"
+    troubled.terminate()
+    assert troubled.communicate(timeout=5)[0] == b"left\n"
+
+
+@pytest.mark.parametrize("troubled", [["masked"]], indirect=True)
+def test_a_signal_wakes_a_worker_whichever_thread_gets_it(troubled: Any) -> None:
+    troubled.terminate()
+    assert troubled.communicate(timeout=5)[0] == b"left\n"
+
+
+def test_a_worker_runs_once_at_a_time(server: Any, reverser: Worker) -> None:
+    with Client(server.address) as client:
+        client.submit("reverse").result(timeout=5)
+    with pytest.raises(RuntimeError, match="runs already"):
+        reverser.run()
+
+
+@pytest.mark.skipif("os.environ.get('FASTGEAR_ASAN') == '1'", reason="it would take the memory in earnest")
+def test_a_result_that_fits_into_no_packet_is_the_job_s_failure(server: Any, run_worker: Any) -> None:
+    worker = Worker(server.address)
+    worker.register("huge", lambda job: bytes(1 << 32) if job.workload else b"")
+    run_worker(worker)
+    with Client(server.address) as client:
+        with pytest.raises(JobException, match="4 GiB"):
+            client.submit("huge", b"x").result(timeout=10)
+        assert client.submit("huge").result(timeout=5) == b""

@@ -15,11 +15,24 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from speak import cut, request
 
-from fastgear import AdminClient, Client, ConfigError, ConnectionLost, QueueFull, Server, ServerConfig, ServerError
+import fastgear.worker.attempt as attempt_module
+from fastgear import (
+    AdminClient,
+    Client,
+    ConfigError,
+    ConnectionLost,
+    QueueFull,
+    Server,
+    ServerConfig,
+    ServerError,
+    Worker,
+)
+from fastgear.stream import connect as dial
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand cannot be embedded")
 
@@ -80,6 +93,22 @@ def test_several_listeners_and_servers_at_once(tmp_path: Path) -> None:
         assert two.snapshot().functions[0].queued == 1
         assert os.path.exists(tmp_path / "s")
     assert not os.path.exists(tmp_path / "s")
+
+
+def test_a_restart_between_two_uses_is_not_noticed() -> None:
+    server = Server("127.0.0.1:0")
+    server.start()
+    again = Server(server.address)
+    with Client(server.address) as client, AdminClient(server.address) as admin:
+        waiting = client.submit("f")
+        assert admin.jobs()
+        server.stop()
+        with again:
+            client.submit_background("f")
+            assert len(admin.jobs()) == 1
+            with pytest.raises(ConnectionLost) as caught:
+                waiting.result()
+            assert caught.value.handles == (waiting.handle,)
 
 
 def test_every_interface_is_both_ip_versions() -> None:
@@ -235,6 +264,16 @@ def test_jobs_go_on_while_the_program_holds_the_gil(tmp_path: Path) -> None:
         assert holder.stdout.readline() == "released\n"
         holder.stdin.write("end\n")
     assert done > 100
+
+
+@pytest.mark.skipif("os.environ.get('FASTGEAR_COVERAGE') == '1'", reason="tracing takes the GIL in every function")
+@pytest.mark.parametrize("way", [[], ["--unix"]], ids=["tcp", "unix"])
+def test_the_benchmark_of_the_gil_runs(way: list[str], tmp_path: Path) -> None:
+    program = Path(__file__).parent.parent.parent / "benchmarks" / "gil.py"
+    command = [sys.executable, str(program), "--rounds", "1", "--seconds", "0.3", *way]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "held over free: " in done.stdout
 
 
 def test_questions_from_many_threads(server: Server) -> None:
@@ -480,6 +519,50 @@ def test_connections_over_the_limit_are_told() -> None:
             assert read_packets(third, 1)[0][1][0] == b"TOO_MANY_CONNECTIONS"
             assert third.recv(1) == b""
         assert server.snapshot().counters["turned_away_total"] == 1
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a server that has as many connections as it may have."""
+    config = ServerConfig(max_connections=1)
+    with Server("127.0.0.1:0", f"unix:{tmp_path}/s", config=config) as server, connect(server):
+        server.command("version")
+        yield server.addresses[request.param == "unix"]
+
+
+TURNED_AWAY = "the connection to .* broke: the server answered TOO_MANY_CONNECTIONS: The server has as many"
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"client_id": "me"}, {"exceptions": False}, {"exceptions": False, "client_id": "me"}], ids=str
+)
+def test_a_client_that_is_turned_away_learns_why(full: str, options: dict[str, Any]) -> None:
+    for workload in [b"x"] * 20 + [b"x" * 3_000_000]:
+        with Client(full, timeout=5, **options) as client, pytest.raises(ConnectionLost, match=TURNED_AWAY):
+            client.submit("f", workload)
+
+
+def test_an_admin_client_that_is_turned_away_learns_why(full: str) -> None:
+    for command in ["status", "version", "maxqueue f 1"] * 10:
+        with AdminClient(full) as admin, pytest.raises(ConnectionLost, match=TURNED_AWAY):
+            admin.command(command)
+
+
+def test_a_worker_that_is_turned_away_says_so_once_and_comes_back_less_and_less(
+    full: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+    monkeypatch.setattr(attempt_module, "connect", lambda *args: tried.append(time.monotonic()) or dial(*args))
+    worker = Worker(full)
+    worker.register("f", lambda job: b"")
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    time.sleep(1.0)
+    worker.stop()
+    thread.join()
+    (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert re.fullmatch(f"{TURNED_AWAY} connections as it may have; connecting again", message)
+    assert 3 <= len(tried) <= 7, "the pauses double, from between 25 and 50 ms on"
 
 
 EXHAUST = """

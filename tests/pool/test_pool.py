@@ -434,3 +434,36 @@ def test_a_program_with_threads_gets_fresh_interpreters(shared: Executor) -> Non
     finally:
         release.set()
         thread.join()
+
+
+# -- frames that turn out long
+
+
+def test_results_before_a_slow_task_of_the_same_frame_do_not_wait_for_it(shared: Executor) -> None:
+    """A thousand quick tasks make the frames large; then one is slow."""
+
+    def mostly_quick(x: int) -> int:
+        if x == 20_000:
+            time.sleep(1.5)
+        return x
+
+    run = shared.map(mostly_quick, range(20_002))
+    start = time.monotonic()
+    for i in range(20_000):
+        assert next(run) == i
+    assert time.monotonic() - start < 1
+    assert list(run) == [20_000, 20_001]
+
+
+def test_tasks_behind_a_slow_one_are_done_by_others(shared: Executor) -> None:
+    def one_is_slow(x: int) -> int:
+        if x == 100_000:
+            time.sleep(1.0)
+        return os.getpid()
+
+    list(shared.map(one_is_slow, range(50_000)))
+    start = time.monotonic()
+    run = shared.map(one_is_slow, [*range(99_000, 100_001), *[1] * 50_000], chunksize=51_001)
+    pids = list(run)
+    assert time.monotonic() - start < 1.6
+    assert len(set(pids[1100:])) == 1 and pids[1000] not in pids[1100:]

@@ -92,6 +92,16 @@ def test_an_error_that_answers_nothing_is_about_the_connection() -> None:
         ClientSession().receive(response("ERROR", b"INVALID_MAGIC", b"oh"))
 
 
+def test_a_client_that_is_turned_away_has_got_no_answer() -> None:
+    session, answer = ClientSession(), Answer()
+    job = submitted(session)
+    session.ask(answer, PacketType.OPTION_REQ, PacketType.OPTION_RES, b"exceptions")
+    with pytest.raises(ServerError, match="TOO_MANY_CONNECTIONS: full"):
+        session.receive(response("ERROR", b"TOO_MANY_CONNECTIONS", b"full"))
+    assert session.unfinished() == ([], [job], [answer])
+    assert job.error is None and answer.error is None
+
+
 def test_what_is_left_when_a_connection_breaks() -> None:
     session, answer = ClientSession(), Answer()
     known, unknown = submitted(session), submitted(session)
@@ -191,3 +201,19 @@ def test_an_error_about_a_lost_job_is_reported_and_not_the_end() -> None:
     assert [error.code for error in errors] == ["JOB_NOT_FOUND"]
     with pytest.raises(RemoteProtocolError, match="JOB_CREATED, which is not for a worker"):
         session.receive(response("JOB_CREATED", b"H:1"))
+
+
+def test_a_worker_that_is_turned_away_is_told_so() -> None:
+    errors: list[ServerError] = []
+    with pytest.raises(ServerError, match="TOO_MANY_CONNECTIONS: full"):
+        WorkerSession(on_error=errors.append).receive(response("ERROR", b"TOO_MANY_CONNECTIONS", b"full"))
+    assert errors == []
+
+
+@pytest.mark.parametrize("answer", [assign(2), response("NO_JOB")], ids=["a job", "none"])
+def test_a_worker_gets_as_many_answers_as_it_has_grabs(answer: bytes) -> None:
+    session = WorkerSession()
+    session.hello([(b"f", 0)], None)
+    session.receive(assign(1))
+    with pytest.raises(RemoteProtocolError, match=r"(JOB_ASSIGN_UNIQ|NO_JOB) without having been asked"):
+        session.receive(answer)
