@@ -48,9 +48,13 @@ if TYPE_CHECKING:
         FunctionInfo,
         JobInfo,
         JobStatus,
+        PoolFunctionInfo,
+        PoolStats,
+        PoolWorkerInfo,
         Priority,
         PriorityInfo,
         ServerSnapshot,
+        SlowTask,
     )
     from fastgear.worker.job import WorkerJob
     from fastgear.worker.worker import Worker
@@ -75,6 +79,9 @@ __all__ = [
     "JobTimeout",
     "LocalProtocolError",
     "Pool",
+    "PoolFunctionInfo",
+    "PoolStats",
+    "PoolWorkerInfo",
     "Priority",
     "PriorityInfo",
     "ProtocolError",
@@ -85,6 +92,7 @@ __all__ = [
     "ServerConfig",
     "ServerError",
     "ServerSnapshot",
+    "SlowTask",
     "TransferError",
     "Worker",
     "WorkerDied",
@@ -106,7 +114,19 @@ _HOME = {
     "map": "fastgear.pool.pool",
     "register_joblib_backend": "fastgear.pool.register",
 } | dict.fromkeys(
-    ("ConnectionInfo", "FunctionInfo", "JobInfo", "JobStatus", "Priority", "PriorityInfo", "ServerSnapshot"),
+    (
+        "ConnectionInfo",
+        "FunctionInfo",
+        "JobInfo",
+        "JobStatus",
+        "PoolFunctionInfo",
+        "PoolStats",
+        "PoolWorkerInfo",
+        "Priority",
+        "PriorityInfo",
+        "ServerSnapshot",
+        "SlowTask",
+    ),
     "fastgear.types",
 )
 

@@ -17,6 +17,7 @@ from fastgear.errors import ConfigError
 from fastgear.pool.engine import Engine
 from fastgear.pool.futures import submit
 from fastgear.pool.runs import Run
+from fastgear.types import PoolStats
 
 __all__ = ["Executor"]
 
@@ -133,6 +134,10 @@ class Executor(concurrent.futures.Executor):
         else:
             threading.Thread(target=_finish, args=(engine,), name="fastgear-shutdown").start()
         _running.discard(self)
+
+    def stats(self) -> PoolStats:
+        """What the workers are doing and have done. Empty before the first call."""
+        return self._started.stats() if self._started is not None else PoolStats()
 
     def kill_workers(self) -> None:
         """End at once, whatever is under way: its futures get CancelledError."""

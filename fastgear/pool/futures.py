@@ -7,7 +7,7 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fastgear.pool.calls import Call
+from fastgear.pool.calls import Call, name_of
 from fastgear.pool.engine import Engine
 from fastgear.pool.outcome import dumps_for_worker
 
@@ -45,7 +45,7 @@ def submit(
     """
     future: HelpingFuture[T] = HelpingFuture(engine)
     try:
-        call = Call(engine.packer.pack(function), dumps_for_worker((args, kwargs)), future)
+        call = Call(engine.packer.pack(function), dumps_for_worker((args, kwargs)), future, name_of(function))
     except Exception as error:
         future.set_running_or_notify_cancel()
         future.set_exception(error)

@@ -15,6 +15,7 @@ from fastgear.pool.engine import Engine
 from fastgear.pool.futures import HelpingFuture, submit
 from fastgear.pool.progress import watched
 from fastgear.pool.runs import Run
+from fastgear.types import PoolStats
 
 __all__ = ["AsyncResult", "Pool", "map"]
 
@@ -179,6 +180,10 @@ class Pool:
     def imap_unordered(self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int = 1) -> Iterator[T]:
         """The results in any order."""
         return self._iterate(func, iterable, chunksize, ordered=False)
+
+    def stats(self) -> PoolStats:
+        """What the workers are doing and have done."""
+        return self._engine.stats()
 
     # -- the end
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from fastgear.pool.calls import describe_call
+from fastgear.pool.calls import describe_call, name_of
 from fastgear.pool.chunks import Sizer
 from fastgear.pool.frame import MAP, STARMAP, pack_items
 from fastgear.pool.outcome import dumps_for_worker, rebuild
@@ -48,6 +48,7 @@ class Run:
         self.sizer = Sizer(engine.workers, chunksize)
         self._engine = engine
         self._function = function
+        self.name: str | None = name_of(function)
         self._packed = engine.packer.pack(function)
         self._star = star
         self._window = window
@@ -123,6 +124,8 @@ class Run:
 
     def describe(self, task: Any) -> str:
         return describe_call(self._function, tuple(task) if self._star else (task,), {})
+
+    describe_shortly = describe
 
     def begin(self) -> None:
         """Let what is there be sent."""
