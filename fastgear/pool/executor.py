@@ -8,7 +8,7 @@ import concurrent.futures
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
 from fastgear.config import SupervisorConfig
@@ -16,6 +16,7 @@ from fastgear.cpus import usable_cpus
 from fastgear.errors import ConfigError
 from fastgear.pool.engine import Engine
 from fastgear.pool.futures import submit
+from fastgear.pool.progress import Watched
 from fastgear.pool.runs import Run
 from fastgear.types import PoolStats
 
@@ -97,11 +98,13 @@ class Executor(concurrent.futures.Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        progress: bool = False,
     ) -> Iterator[T]:
         """The results of `fn` over the items, in their order.
 
         Without `buffersize` all items are taken now; with it, never more than so many that are not yielded yet. `timeout`
         counts from now. `chunksize` is the least number of tasks that travel together; by itself it is chosen by their duration.
+        With `progress` a line shows how far it is, as in Pool.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -110,12 +113,13 @@ class Executor(concurrent.futures.Executor):
         engine = self._engine
         star = len(iterables) != 1
         items: Iterable[Any] = zip(*iterables, strict=False) if star else iterables[0]
-        run = Run(
-            engine, fn, list(items) if buffersize is None else items, star=star, chunksize=chunksize, window=buffersize
-        )
+        if buffersize is None:
+            items = list(items)
+        run = Run(engine, fn, items, star=star, chunksize=chunksize, window=buffersize)
+        shown = Watched(run, len(items) if isinstance(items, Sized) else None) if progress else run
         engine.collect()
         run.begin()
-        return _results(run, None if timeout is None else time.monotonic() + timeout)
+        return _results(shown, None if timeout is None else time.monotonic() + timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls, and end the workers when all that were taken are done.
@@ -154,7 +158,7 @@ class Executor(concurrent.futures.Executor):
         return not self._shut_down and (self._started is None or self._started.failure is None)
 
 
-def _results(run: Run, deadline: float | None) -> Generator[Any, None, None]:
+def _results(run: Run | Watched, deadline: float | None) -> Generator[Any, None, None]:
     try:
         while True:
             try:
