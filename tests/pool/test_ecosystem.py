@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import time
@@ -273,3 +274,22 @@ x, y = make_classification(300, random_state=1)
 print([numpy.array_equal(*pair) for pair in zip(results("fastgear"), results("loky"))])
 """
     assert run_script(code, tmp_path) == ("[True, True]\n", "")
+
+
+# -- the readme
+
+
+def test_the_readmes_example_of_a_pool_works(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    _, example = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    printed, errors = run_script(example, tmp_path)
+    assert errors == ""
+    assert printed.splitlines() == [
+        "[0, 1, 4, 9, 16]",
+        "5000050000",
+        "1024",
+        "[('<lambda>', 100000), ('pow', 1)]",
+        *"012",
+        "fragile(3) 9",
+        *"45",
+    ]
