@@ -7,7 +7,7 @@ import functools
 import pickle
 import reprlib
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 from fastgear.pool.chunks import Sizer
@@ -82,6 +82,11 @@ class Calls:
         """Unpickling large arguments for it would take long."""
         return self.describe(task) if len(task.arguments) < _MUCH else f"{task.name}(...)"
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether there are outcomes that their futures have not got."""
+        return bool(self._done)
+
     def settle(self) -> None:
         """Give futures their outcomes, and run their callbacks: not under the engine's lock."""
         while True:
@@ -89,10 +94,13 @@ class Calls:
                 future, value = self._done.popleft()
             except IndexError:
                 return
-            if type(value) is Failure:
-                future.set_exception(rebuild(value.pickled))
-            else:
-                future.set_result(value)
+            try:
+                if type(value) is Failure:
+                    future.set_exception(rebuild(value.pickled))
+                else:
+                    future.set_result(value)
+            except InvalidStateError:
+                continue  # somebody else has set it
 
     def cancel_waiting(self) -> list[Future[Any]]:
         """Take those that were not sent, for the caller to cancel."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastgear.pool.frame import CALLS, FUNCTION, STARMAP, unpack
-from fastgear.pool.functions import Functions
+from fastgear.pool.functions import Functions, at_home
 from fastgear.pool.line import Line
 from fastgear.pool.memory import Memory
 from fastgear.pool.outcome import pack
@@ -38,7 +38,7 @@ class ChildTask:
 def main(context: Any, task: ChildTask) -> None:
     """Until SIGTERM, which lets the frame in hand be finished, or the end of the server."""
     if task.initializer is not None:
-        task.initializer(*task.initargs)
+        at_home(task.initializer)(*task.initargs)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(task.path)
         _Worker(context, task, sock).run()

@@ -9,10 +9,8 @@ there is one, which then turns the server's loop as well, and otherwise the coll
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
-import shutil
-import socket
-import tempfile
 import threading
 import time
 from collections import deque
@@ -22,9 +20,10 @@ from typing import Any
 
 from fastgear.config import ServerConfig, SupervisorConfig
 from fastgear.cpus import usable_cpus
-from fastgear.errors import CannotStart, ConnectionLost, ServerError, WorkerDied
+from fastgear.errors import CannotStart, ConnectionLost, InternalError, ServerError, WorkerDied
 from fastgear.pool.calls import Calls
 from fastgear.pool.child import ChildTask, main
+from fastgear.pool.doorway import Doorway
 from fastgear.pool.frame import FUNCTION, LAP_BYTES, TRAILER
 from fastgear.pool.functions import Packer
 from fastgear.pool.memory import Memory
@@ -41,6 +40,8 @@ from fastgear.supervisor.launch import Workers, launch
 from fastgear.types import PoolStats
 
 __all__ = ["Engine"]
+
+log = logging.getLogger(__name__)
 
 _AREAS = 4  # for each worker, since the dead ones' are needed for a while
 _STOP_S = 5.0  # how long killed processes may take to be gone
@@ -88,6 +89,8 @@ class Engine:
         self._died = threading.Condition(self.lock)
         self._workers_lock = threading.Lock()  # for what is said to the supervisor, and heard of it
         self._receiving = threading.Lock()  # whoever has it takes what comes
+        self._waiters: deque[None] = deque()  # as many as there are threads in `wait`
+        self._takes = 0  # how often something that came was dealt with
         self._helped_at = 0.0
         self._look_at = _FOREVER  # when frames of many tasks are looked after
         self._collector: threading.Thread | None = None
@@ -97,26 +100,26 @@ class Engine:
 
     def start(self) -> None:
         """Processes first, then threads, so that the processes can be forked."""
-        self._folder = tempfile.mkdtemp(prefix="fastgear-")  # mode 0700: nobody else gets in
-        path = f"{self._folder}/server"
+        doorway = Doorway()
         self._memory = Memory(_AREAS * self.workers + 4)
         self._areas = self._memory.pool_areas()
         self._reader = PacketReader()
-        task = ChildTask(path, self._memory, self._max_frames, self._initializer, self._initargs)
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.bind(path)
-            sock.listen(1024)
+        task = ChildTask(doorway.path, self._memory, self._max_frames, self._initializer, self._initargs)
+        with contextlib.closing(doorway):
             self._workers: Workers = launch(
                 main,
                 task,
                 config=self._config,
                 start=self._start,
-                pass_fds=(self._memory.fd,),
+                pass_fds=(self._memory.fd, doorway.fd),
                 known_threads=_own_threads(),
             )
-            self._server = Server(sock, config=ServerConfig(max_output=_NO_LIMIT, max_packet_size=2**32, job_retries=0))
+            self._server = Server(
+                doorway.socket, config=ServerConfig(max_output=_NO_LIMIT, max_packet_size=2**32, job_retries=0)
+            )
             self._server.start()
         self._local = self._server.connect()
+        self.packer.forked(self._workers.start == "fork")
         self._watcher = threading.Thread(target=self._watch, name="fastgear-pool-watcher", daemon=True)
         self._watcher.start()
 
@@ -146,7 +149,6 @@ class Engine:
         self._areas = []
         del self._local  # with which the server's memory goes
         self._memory.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _fail(self, error: BaseException) -> None:
         """Nothing will be run any more: all that is under way ends with this."""
@@ -195,9 +197,13 @@ class Engine:
     def offer(self, source: Source) -> None:
         """There may be something new to send."""
         with self.lock:
-            if source not in self._sources:
-                self._sources.append(source)
-            self._pump()
+            try:
+                if source not in self._sources:
+                    self._sources.append(source)
+                self._pump()
+            except BaseException as error:
+                self._cut_off(error)
+                raise
 
     def _pump(self) -> None:
         while self._outstanding < self._limit and self._sources:
@@ -218,7 +224,7 @@ class Engine:
         try:
             frame = piece.source.pack(piece)
         except Exception as error:
-            self._deliver_failure(piece, error)
+            self._find_culprit(piece, error)
             return
         self._submitted.append(piece)
         self._outstanding += 1
@@ -226,12 +232,31 @@ class Engine:
             self._look_at = time.monotonic() + _LOOK_S
         self._local.send(pack_request(PacketType.SUBMIT_JOB, FUNCTION, b"", frame))
 
+    def _find_culprit(self, piece: Piece, error: Exception) -> None:
+        """Something in the piece cannot be pickled: halve it until that stands alone."""
+        if len(piece.tasks) == 1:
+            self._deliver_failure(piece, error)
+            return
+        half = piece.split(len(piece.tasks) // 2)
+        self._send_again(piece)
+        self._send_again(half)
+
     # -- in
 
     def wait(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
         """Receive until `done()`, which is asked after everything that comes; False when the time is over before."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._waiters.append(None)
+        try:
+            return self._wait(done, deadline)
+        finally:
+            self._waiters.pop()
+
+    def _wait(self, done: Callable[[], bool], deadline: float | None) -> bool:
         while not done():
+            if self.calls.unsettled or self._later:  # this may be a callback of something that came together with it
+                self.settle()
+                continue
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
@@ -242,9 +267,16 @@ class Engine:
                     self._helped_at = time.monotonic()
                     self._receiving.release()
                 self.settle()
+                if len(self._waiters) > 1:
+                    self.wake()
             else:
                 self._take_over(left)
         return True
+
+    def wake(self) -> None:
+        """Let those that wait look again: something is done that they may have seen coming, or do not see at all."""
+        with contextlib.suppress(AttributeError):  # closed
+            self._local.interrupt()
 
     def _take_over(self, timeout: float | None) -> None:
         """Somebody else receives: have him stop for a moment."""
@@ -256,14 +288,23 @@ class Engine:
     def _receive(self, timeout: float | None, *, help: bool) -> None:
         try:
             data = self._local.receive(timeout, help)
+            if data:
+                self._take(data)
+                self._takes += 1
+            elif time.monotonic() >= self._look_at:
+                self._look_after_frames()
         except ConnectionResetError:
             if not self._closing:
                 self._fail(ConnectionLost("the pool's server has ended"))
-            return
-        if data:
-            self._take(data)
-        elif time.monotonic() >= self._look_at:
-            self._look_after_frames()
+        except BaseException as error:
+            if self._local.taken != self._takes:
+                self._cut_off(error)
+            raise
+
+    def _cut_off(self, error: BaseException) -> None:
+        """What was to be done was begun, and nobody knows how far it came. Most often that is a KeyboardInterrupt."""
+        kind = InternalError if isinstance(error, Exception) else CancelledError
+        self._fail(kind(f"{error!r} has cut off the pool in the middle of its work"))
 
     def _patience(self, timeout: float | None) -> float | None:
         """How long to wait for news before frames of many tasks are looked after."""
@@ -285,16 +326,21 @@ class Engine:
                 continue
             with self._receiving:
                 self._receive(self._patience(None), help=False)
-            self.settle()
+            try:
+                self.settle()
+            except BaseException:
+                log.exception("a pool's callback raised")
+            if self._waiters:
+                self.wake()
 
     def _take(self, data: bytes) -> None:
-        deaths: list[Piece] = []
+        deaths: list[tuple[Piece, int, int]] = []
         with self.lock:
             for packet in self._reader.feed(data) if self.failure is None else ():
                 self._take_packet(packet, deaths)
             self._pump()
-        for piece in deaths:
-            self._bury(piece)
+        for piece, pid, begun in deaths:
+            self._bury(piece, pid, begun)
 
     def _look_after_frames(self) -> None:
         """Those of many tasks that are out for long: fetch what they have finished, and let idle workers help them."""
@@ -319,7 +365,7 @@ class Engine:
         failures = read_records(records, 0, len(records), values, _no_buffers)
         self._deliver(piece, values, failures > 0)
 
-    def _take_packet(self, packet: Packet, deaths: list[Piece]) -> None:
+    def _take_packet(self, packet: Packet, deaths: list[tuple[Piece, int, int]]) -> None:
         kind = packet.type
         if kind is PacketType.JOB_CREATED:
             self._by_handle[packet.args[0]] = self._submitted.popleft()
@@ -330,7 +376,8 @@ class Engine:
             self._deliver_records(piece, packet.args[1])
             piece.flushed, piece.seen_bytes = len(piece.values), 0
         elif kind is PacketType.WORK_FAIL:
-            deaths.append(self._by_handle.pop(packet.args[0]))
+            piece = self._by_handle.pop(packet.args[0])
+            deaths.append((piece, *self._recover(piece)))  # before the supervisor's word frees the area
         elif kind is PacketType.ERROR:
             error = ServerError(*(argument.decode("utf-8", "replace") for argument in packet.args))
             piece = self._submitted.popleft()
@@ -416,11 +463,10 @@ class Engine:
         pieces = (*self._by_handle.values(), *self._submitted)
         return number != 0 and any(piece.number == number for piece in pieces)
 
-    def _bury(self, piece: Piece) -> None:
-        """Its worker is gone: keep what it had finished, name the task that it was at, and run the others elsewhere."""
+    def _bury(self, piece: Piece, pid: int, begun: int) -> None:
+        """Its worker is gone: name the task that it was at, and run the others elsewhere."""
         with self.lock:
             self._outstanding -= 1
-            pid, begun = self._recover(piece)
             finished = len(piece.values)
             if finished == len(piece.tasks):
                 return

@@ -15,7 +15,7 @@ from fastgear.config import SupervisorConfig
 from fastgear.cpus import usable_cpus
 from fastgear.errors import ConfigError
 from fastgear.pool.engine import Engine
-from fastgear.pool.futures import submit
+from fastgear.pool.futures import HelpingFuture, submit
 from fastgear.pool.progress import Watched
 from fastgear.pool.runs import Run
 from fastgear.types import PoolStats
@@ -53,7 +53,7 @@ class Executor(concurrent.futures.Executor):
         retries: int = 0,
     ) -> None:
         if max_workers is not None and max_workers < 1:
-            raise ConfigError(f"max_workers: {max_workers} is too few; it is at least 1")
+            raise ConfigError(f"max_workers must be greater than 0, not {max_workers}")
         if max_tasks_per_child is not None and max_tasks_per_child < 1:
             raise ConfigError(f"max_tasks_per_child: {max_tasks_per_child} is too few; it is at least 1")
         if initializer is not None and not callable(initializer):
@@ -89,7 +89,7 @@ class Executor(concurrent.futures.Executor):
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
         """Call it in a worker; the future gets what it returns or raises. Raises RuntimeError after `shutdown`."""
-        return submit(self._engine, fn, args, kwargs)
+        return submit(HelpingFuture(self._engine), fn, args, kwargs)
 
     def map(
         self,

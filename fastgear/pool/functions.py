@@ -1,38 +1,47 @@
 # SPDX-License-Identifier: MIT
-"""Functions as bytes, for the way to a worker, and back again there."""
+"""Functions and arguments as bytes, for the way to a worker, and functions back again there.
+
+What a module defines is pickled by its name. `__main__` is different: a forked worker has the `__main__` of the time of the
+fork, and a fresh interpreter has none. So what `__main__` defines goes by name to workers that have the same, and by value to
+others; there, functions get the worker's `__main__` as their globals, so that what an initializer sets is seen by all.
+"""
 
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from fastgear.errors import TransferError
-from fastgear.pool.outcome import dumps_for_worker
+from fastgear.pool.outcome import by_value, dumps
 
-__all__ = ["Functions", "Packer"]
+__all__ = ["Functions", "Packer", "at_home"]
 
 _KEPT = 1024
+_MAIN = b"__main__"
 
 
 class Packer:
-    """Pickles functions, and each plain function only once: by its name, or, from `__main__`, with what it refers to then.
-
-    What has a state of its own, such as a closure, a partial or a bound method, is pickled each time.
-    """
+    """The pool's side. `forked` is called with True when workers are forked from this process, now."""
 
     def __init__(self) -> None:
-        self._known: dict[FunctionType | BuiltinFunctionType, bytes] = {}
+        self._known: dict[Any, bytes] = {}
+        self._inherited: dict[str, Any] | None = None  # what __main__ defined when workers were forked
+
+    def forked(self, forked: bool) -> None:
+        self._inherited = _definitions() if forked else None
 
     def pack(self, function: Any) -> bytes:
-        """Raises TransferError for what even cloudpickle cannot pickle."""
+        """A plain function only once, with what it refers to then; what has a state of its own, such as a closure, a partial
+        or a bound method, each time. Raises TransferError for what even cloudpickle cannot pickle."""
         stateless = _is_stateless(function)
         known = self._known.get(function) if stateless else None
         if known is not None:
             return known
         try:
-            data = dumps_for_worker(function)
+            data = self.dumps(function)
         except Exception as error:
             raise TransferError(f"the function {function!r} cannot be pickled: {error}") from error
         if stateless:
@@ -41,12 +50,22 @@ class Packer:
             self._known[function] = data
         return data
 
+    def dumps(self, value: Any) -> bytes:
+        """Arguments. Raises whatever pickling raises."""
+        data = dumps(value)
+        if _MAIN in data and self._inherited != _definitions():
+            return by_value(value)
+        return data
+
+
+def _definitions() -> dict[str, Any]:
+    main = sys.modules.get("__main__")
+    return {name: value for name, value in vars(main).items() if isinstance(value, (FunctionType, type))}
+
 
 def _is_stateless(function: Any) -> bool:
     kind = type(function)
-    if kind is FunctionType:
-        return function.__closure__ is None
-    return kind is BuiltinFunctionType and not hasattr(function.__self__, "__dict__")
+    return (kind is FunctionType and function.__closure__ is None) or kind is BuiltinFunctionType
 
 
 class Functions:
@@ -58,8 +77,35 @@ class Functions:
     def unpack(self, data: bytes) -> Callable[..., Any]:
         function = self._by_bytes.get(data)
         if function is None:
-            function = pickle.loads(data)
+            function = at_home(pickle.loads(data))
             if len(self._by_bytes) >= _KEPT:
                 self._by_bytes.clear()
             self._by_bytes[data] = function
         return function
+
+
+def at_home(function: Any) -> Any:
+    """A function of `__main__` that came by value, with this process's `__main__` as its globals.
+
+    What it refers to and `__main__` does not have is put there, functions alike.
+    """
+    home = vars(sys.modules["__main__"])
+    if type(function) is not FunctionType or function.__module__ != "__main__" or function.__globals__ is home:
+        return function
+    brought = function.__globals__
+    for name, value in list(brought.items()):
+        if name not in home:
+            home[name] = _moved(value, home) if _came_with(value, brought) else value
+    return _moved(function, home)
+
+
+def _came_with(value: Any, brought: dict[str, Any]) -> bool:
+    return type(value) is FunctionType and value.__globals__ is brought
+
+
+def _moved(function: FunctionType, home: dict[str, Any]) -> FunctionType:
+    moved = FunctionType(function.__code__, home, function.__name__, function.__defaults__, function.__closure__)
+    moved.__kwdefaults__ = function.__kwdefaults__
+    moved.__dict__.update(function.__dict__)
+    moved.__qualname__, moved.__module__, moved.__doc__ = function.__qualname__, function.__module__, function.__doc__
+    return moved

@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 
 from fastgear.pool.calls import Call, name_of
 from fastgear.pool.engine import Engine
-from fastgear.pool.outcome import dumps_for_worker
 
-__all__ = ["HelpingFuture", "submit"]
+__all__ = ["HelpingFuture", "late", "submit"]
 
 T = TypeVar("T")
 
@@ -21,7 +20,7 @@ class HelpingFuture(concurrent.futures.Future[T]):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
-        self._engine = engine
+        self.engine = engine
 
     def result(self, timeout: float | None = None) -> T:
         return super().result(self._help(timeout))
@@ -29,23 +28,43 @@ class HelpingFuture(concurrent.futures.Future[T]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         return super().exception(self._help(timeout))
 
+    def cancel(self) -> bool:
+        cancelled = super().cancel()
+        if cancelled:
+            self.engine.wake()  # who waits for it
+        return cancelled
+
     def _help(self, timeout: float | None) -> float | None:
         """The time that is left to wait after helping: none."""
         if self.done():
             return timeout
-        return None if self._engine.wait(self.done, timeout) else 0
+        return None if self.engine.wait(self.done, timeout) else 0
+
+
+def late(text: str) -> TimeoutError:
+    """What to raise for a time that is over: everybody's TimeoutError, multiprocessing's and concurrent.futures' too."""
+    import multiprocessing
+
+    bases = dict.fromkeys((multiprocessing.TimeoutError, concurrent.futures.TimeoutError, TimeoutError))
+    made: TimeoutError = type("TimeoutError", tuple(bases), {"__module__": "fastgear"})(text)
+    return made
 
 
 def submit(
-    engine: Engine, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], *, collect: bool = True
+    future: HelpingFuture[T],
+    function: Callable[..., T],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    collect: bool = True,
 ) -> HelpingFuture[T]:
-    """Call it in a worker. What cannot be pickled is the future's exception.
+    """Call it in a worker of the future's engine. What cannot be pickled is the future's exception.
 
     Without `collect` the outcome comes only while somebody waits for it.
     """
-    future: HelpingFuture[T] = HelpingFuture(engine)
+    engine = future.engine
     try:
-        call = Call(engine.packer.pack(function), dumps_for_worker((args, kwargs)), future, name_of(function))
+        call = Call(engine.packer.pack(function), engine.packer.dumps((args, kwargs)), future, name_of(function))
     except Exception as error:
         future.set_running_or_notify_cancel()
         future.set_exception(error)

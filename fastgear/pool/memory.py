@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from collections.abc import Callable
@@ -21,7 +22,7 @@ class Memory:
 
     def __init__(self, areas: int, fd: int | None = None) -> None:
         self.areas = areas
-        self.fd = os.memfd_create("fastgear-pool") if fd is None else fd
+        self.fd = _memory_descriptor() if fd is None else fd
         if fd is None:
             os.ftruncate(self.fd, areas * _AREA)
         self._map = mmap.mmap(self.fd, areas * _AREA)
@@ -47,3 +48,14 @@ class Memory:
             os.close(self.fd)
             self.fd = -1
             self._map.close()
+
+
+def _memory_descriptor() -> int:
+    """Above the standard streams' numbers, which may be free here and are not in a worker."""
+    fd = os.memfd_create("fastgear-pool")
+    if fd > 2:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)

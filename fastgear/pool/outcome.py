@@ -9,7 +9,7 @@ from typing import Any
 
 from fastgear.errors import RemoteError, TransferError
 
-__all__ = ["RemoteTraceback", "cannot_be_read", "dumps", "dumps_for_worker", "pack", "pack_failure", "rebuild"]
+__all__ = ["RemoteTraceback", "by_value", "cannot_be_read", "dumps", "pack", "pack_failure", "rebuild"]
 
 PROTOCOL = 5
 
@@ -20,6 +20,11 @@ class RemoteTraceback(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
+
+    @property
+    def tb(self) -> str:
+        """What concurrent.futures and multiprocessing call it."""
+        return self.text
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text.rstrip()}\n"""'
@@ -42,16 +47,11 @@ def dumps(value: Any) -> bytes:
     try:
         return pickle.dumps(value, PROTOCOL)
     except Exception:
-        return _by_value(value)
+        return by_value(value)
 
 
-def dumps_for_worker(value: Any) -> bytes:
-    """The same, but what `__main__` defines goes by value: a fresh interpreter has another, a forked one an older one."""
-    data = dumps(value)
-    return _by_value(value) if b"__main__" in data else data
-
-
-def _by_value(value: Any) -> bytes:
+def by_value(value: Any) -> bytes:
+    """With cloudpickle."""
     import cloudpickle  # type: ignore[import-untyped]
 
     data: bytes = cloudpickle.dumps(value, PROTOCOL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from fastgear.config import SupervisorConfig
 from fastgear.errors import ConfigError
 from fastgear.pool.engine import Engine
-from fastgear.pool.futures import HelpingFuture, submit
+from fastgear.pool.futures import HelpingFuture, late, submit
 from fastgear.pool.progress import Watched, watch
 from fastgear.pool.runs import Run
 from fastgear.types import PoolStats
@@ -20,20 +21,14 @@ from fastgear.types import PoolStats
 __all__ = ["AsyncResult", "Pool", "map"]
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class AsyncResult:
     """What `Pool.apply_async` and the like return: multiprocessing's interface to a future."""
 
-    def __init__(
-        self,
-        future: concurrent.futures.Future[Any],
-        callback: Callable[[Any], object] | None,
-        error_callback: Callable[[BaseException], object] | None,
-    ) -> None:
+    def __init__(self, future: concurrent.futures.Future[Any]) -> None:
         self._future = future
-        if callback is not None or error_callback is not None:
-            future.add_done_callback(lambda done: _call_back(done, callback, error_callback))
 
     def get(self, timeout: float | None = None) -> Any:
         """The result, waiting for it; raises what the call raised, and TimeoutError."""
@@ -42,7 +37,7 @@ class AsyncResult:
         except concurrent.futures.TimeoutError:
             if self._future.done():
                 raise
-            raise TimeoutError(f"there was no result within {timeout} s") from None
+            raise late(f"there was no result within {timeout} s") from None
 
     def wait(self, timeout: float | None = None) -> None:
         """Until it is there, or the time is over."""
@@ -60,18 +55,32 @@ class AsyncResult:
         return self._future.exception() is None
 
 
-def _call_back(
-    future: concurrent.futures.Future[Any],
-    callback: Callable[[Any], object] | None,
-    error_callback: Callable[[BaseException], object] | None,
-) -> None:
-    if future.cancelled():
-        return
-    error = future.exception()
-    if error is None and callback is not None:
-        callback(future.result())
-    elif error is not None and error_callback is not None:
-        error_callback(error)
+class _Reporting(HelpingFuture[Any]):
+    """Calls back before anybody can see that the outcome is there, as multiprocessing does."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        callback: Callable[[Any], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+    ) -> None:
+        super().__init__(engine)
+        self._callback, self._error_callback = callback, error_callback
+
+    def set_result(self, result: Any) -> None:
+        self._report(self._callback, result)
+        super().set_result(result)
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        self._report(self._error_callback, exception)
+        super().set_exception(exception)
+
+    def _report(self, callback: Callable[[Any], object] | None, value: Any) -> None:
+        if callback is not None:
+            try:
+                callback(value)
+            except Exception:
+                log.exception("a pool's callback raised")
 
 
 class Pool:
@@ -124,7 +133,7 @@ class Pool:
 
     def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> T:
         """Call it in a worker, and wait for the result."""
-        return submit(self._running(), func, tuple(args), kwds or {}, collect=False).result()
+        return submit(HelpingFuture(self._running()), func, tuple(args), kwds or {}, collect=False).result()
 
     def apply_async(
         self,
@@ -135,7 +144,8 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult:
         """Call it in a worker. The callbacks are run by whichever thread receives, and had better be quick."""
-        return AsyncResult(submit(self._running(), func, tuple(args), kwds or {}), callback, error_callback)
+        future = _Reporting(self._running(), callback, error_callback)
+        return AsyncResult(submit(future, func, tuple(args), kwds or {}))
 
     # -- many, all at once
 
@@ -247,7 +257,7 @@ class Pool:
         star: bool,
     ) -> AsyncResult:
         engine = self._running()
-        future: HelpingFuture[list[Any]] = HelpingFuture(engine)
+        future = _Reporting(engine, callback, error_callback)
         future.set_running_or_notify_cancel()
         items = list(iterable)
         run = Run(engine, func, items, star=star, chunksize=_least(chunksize), future=future)
@@ -255,7 +265,7 @@ class Pool:
             watch(run, len(items))
         engine.collect()
         run.begin()
-        return AsyncResult(future, callback, error_callback)
+        return AsyncResult(future)
 
     def _iterate(
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int, *, ordered: bool

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fastgear.pool.calls import describe_call, name_of
 from fastgear.pool.chunks import Sizer
 from fastgear.pool.frame import MAP, STARMAP, pack_items
-from fastgear.pool.outcome import dumps_for_worker, rebuild
+from fastgear.pool.futures import late
+from fastgear.pool.outcome import rebuild
 from fastgear.pool.pieces import Piece
 from fastgear.pool.values import Failure
 
@@ -109,7 +110,9 @@ class Run:
         self._again.append(piece)
 
     def pack(self, piece: Piece) -> bytes:
-        return pack_items(piece.number, STARMAP if self._star else MAP, self._packed, dumps_for_worker(piece.tasks))
+        return pack_items(
+            piece.number, STARMAP if self._star else MAP, self._packed, self._engine.packer.dumps(piece.tasks)
+        )
 
     def advance(self, piece: Piece, start: int) -> None:
         if not self._ordered:
@@ -139,8 +142,10 @@ class Run:
         """Let what is there be sent."""
         if self._list is None:
             self._fill()
-        else:
+        elif self._list:
             self._engine.offer(self)
+        elif self._future is not None:  # nothing will come
+            self._finish()
 
     def cancel(self) -> None:
         """Send no more of it."""
@@ -176,7 +181,7 @@ class Run:
                     error, self._error = self._error, None
                     raise error or StopIteration
                 if not self._engine.wait(self._has_value, timeout):
-                    raise TimeoutError(f"no result came within {timeout} s")
+                    raise late(f"no result came within {timeout} s")
         self._yielded += 1
         if not self._ordered:
             return self._fresh.popleft()
@@ -236,7 +241,7 @@ class Run:
         """All results in a list; the first failure is raised, as soon as all have come."""
         try:
             if not self._engine.wait(self._all_came, timeout):
-                raise TimeoutError(f"not all results came within {timeout} s")
+                raise late(f"not all results came within {timeout} s")
         finally:
             if self.on_values is not None:
                 self.on_values.close()

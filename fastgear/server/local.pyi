@@ -19,5 +19,9 @@ class Local:
         With `help` this thread turns the loop while it waits. Raises ConnectionResetError when the server has ended.
         """
 
+    @property
+    def taken(self) -> int:
+        """How often `receive` has returned something, even where a signal kept that from its caller."""
+
     def interrupt(self) -> None:
-        """Let a `receive` that waits return."""
+        """Let the `receive` that waits return, or else the next one."""

@@ -9,7 +9,7 @@ change of threads less each way. The loop's own thread stands aside for as long.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 from posix.uio cimport iovec
 
@@ -66,14 +66,14 @@ cdef void speak(loop_t* loop, local_t* local, const uint8_t* bytes, size_t lengt
 
 
 cdef int wait_for_output(loop_t* loop, local_t* local, int64_t until_ns, bint help) noexcept nogil:
-    cdef uint32_t interruptions = local.interruptions
     cdef bint interrupted = False
     while True:
         if local.peer == NULL:
             return LOCAL_CLOSED
         if buffer_length(&local.peer.out) > 0:
             return LOCAL_READY
-        if interrupted or local.interruptions != interruptions:
+        if interrupted or local.interrupted:
+            local.interrupted = False
             return LOCAL_INTERRUPTED
         if until_ns != NEVER and clock_ns(CLOCK_MONOTONIC) >= until_ns:
             return LOCAL_TIMED_OUT
@@ -127,6 +127,7 @@ cdef class Local:
     cdef Loop owner
     cdef local_t local
     cdef bint is_open
+    cdef readonly uint64_t taken    # how often `receive` has returned something, even where a signal kept that from its caller
 
     def __cinit__(self, Loop owner not None):
         self.owner = owner
@@ -198,11 +199,12 @@ cdef class Local:
             pthread_mutex_lock(&loop.lock)
             how = wait_for_output(loop, &self.local, until_ns, help)
             pthread_mutex_unlock(&loop.lock)
-        if how == LOCAL_READY:
-            output = self.take()
         PyErr_CheckSignals()
         if how == LOCAL_CLOSED:
             raise ConnectionResetError("the server has ended")
+        if how == LOCAL_READY:
+            output = self.take()
+            self.taken += 1
         return output
 
     cdef bytes take(self):
@@ -228,10 +230,10 @@ cdef class Local:
             pthread_mutex_unlock(&loop.lock)
 
     def interrupt(self):
-        """Let a `receive` that waits return."""
+        """Let the `receive` that waits return, or else the next one."""
         with nogil:
             pthread_mutex_lock(&self.owner.loop.lock)
-            self.local.interruptions += 1
+            self.local.interrupted = True
             if self.local.helped:
                 inbox_wake(&self.owner.loop.inbox)
             pthread_cond_broadcast(&self.local.changed)

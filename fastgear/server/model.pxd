@@ -47,7 +47,7 @@ ctypedef struct local_t:
     link_t in_locals            # loop_t.locals
     peer_t* peer                # NULL once the loop has ended, or closed it
     pthread_cond_t changed      # there is output, or the end, or an interruption
-    uint32_t interruptions      # how many there were
+    bint interrupted            # one that no wait has seen yet
     bint helped                 # the thread that waits for it turns the loop meanwhile, and sees for itself
     bint would_help             # it would, once the loop's thread is aside
 

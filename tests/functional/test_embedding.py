@@ -345,6 +345,9 @@ def test_connections_come_and_go_while_the_program_starts_processes(tmp_path: Pa
             subprocess.run(["true"], check=True)
         done.set()
         thread.join(10)
+        deadline = time.monotonic() + 5
+        while server.snapshot().counters["connections"] and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert server.snapshot().counters["connections"] == 0
 
 

@@ -134,6 +134,57 @@ def test_a_result_that_cannot_be_unpickled_is_an_exception(shared: Executor) -> 
         shared.submit(square, Unreadable()).result(20)  # type: ignore[arg-type]
 
 
+def test_one_bad_argument_among_thousands_fails_alone(shared: Executor) -> None:
+    items: list[Any] = list(range(5000))
+    items[4321] = threading.Lock()
+    run = shared.map(type, items)
+    for _ in range(4321):
+        assert next(run) is int
+    with pytest.raises(TypeError, match="pickle"):
+        next(run)
+    with Pool(1) as pool:
+        outcomes, errors = [], 0
+        again = pool.imap(type, items)
+        while True:
+            try:
+                outcomes.append(next(again))
+            except StopIteration:
+                break
+            except TypeError:
+                errors += 1
+        assert (len(outcomes), errors) == (4999, 1)
+
+
+MAIN = """
+from fastgear import Executor
+X = None
+class Thing:
+    def __init__(self, value): self.value = value
+def begin(value):
+    global X
+    X = value
+def helper(): return X
+def use(thing): return X, helper(), thing.value
+def make(value): return Thing(value)
+if __name__ == "__main__":
+    for how in ("fork", "spawn"):
+        with Executor(1, initializer=begin, initargs=(42,), start_method=how) as executor:
+            print(executor.submit(use, Thing(1)).result(60), list(executor.map(use, [Thing(2)])))
+            print(isinstance(executor.submit(make, 5).result(60), Thing))
+            exec("def late(x): return x + 1, helper()\\nclass Late(Thing): pass", globals())
+            print(executor.submit(late, 1).result(60), executor.submit(use, Late(7)).result(60))
+"""
+
+
+def test_what_main_defines_and_an_initializer_sets_is_there_early_and_late(tmp_path: Path) -> None:
+    import subprocess
+
+    (tmp_path / "main.py").write_text(MAIN)
+    done = subprocess.run([sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    expected = "(42, 42, 1) [(42, 42, 2)]\nTrue\n(2, 42) (42, 42, 7)\n" * 2
+    assert (done.stdout, done.stderr) == (expected, "")
+
+
 # -- maps
 
 
@@ -422,6 +473,18 @@ def test_join_of_an_open_pool_is_an_error() -> None:
 def test_bad_options_are_named(words: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=next(iter(words))):
         Executor(**words)  # type: ignore[arg-type]
+
+
+def test_a_program_without_standard_input_has_a_pool_too(tmp_path: Path) -> None:
+    import subprocess
+
+    code = (
+        "import fastgear; print(fastgear.map(abs, [-1], workers=1));"
+        "print(fastgear.Executor(1, start_method='spawn').submit(abs, -2).result(60))"
+    )
+    command = ["sh", "-c", f'exec "$0" -c "{code}" <&-', sys.executable]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("[1]\n2\n", "")
 
 
 def test_a_program_with_threads_gets_fresh_interpreters(shared: Executor) -> None:

@@ -31,14 +31,14 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def test_what_is_taken_in_time_does_not_leave_by_itself(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
-    held = HeldBack(0.05)
+    held = HeldBack(0.3)
     assert held.take(ours.fileno()) == b""
     for _ in range(3):
         assert held.add(ours.fileno(), bytearray(b"ab")) and held.add(ours.fileno(), bytearray(b"c"))
         assert held.take(theirs.fileno()) == b""
         assert held.take(ours.fileno()) == b"abc"
         assert held.take(ours.fileno()) == b""
-    theirs.settimeout(0.15)
+    theirs.settimeout(0.5)
     with pytest.raises(TimeoutError):
         theirs.recv(100)
     held.close()
@@ -50,9 +50,9 @@ def test_what_is_not_taken_leaves_in_time(pair: tuple[socket.socket, socket.sock
     held = HeldBack(0.002)
     for _ in range(20):
         start = time.monotonic()
-        assert held.add(ours.fileno(), bytearray(b"a")) and held.add(ours.fileno(), bytearray(b"b"))
+        assert held.add(ours.fileno(), bytearray(b"ab"))
         assert theirs.recv(100) == b"ab"
-        assert 0.002 <= time.monotonic() - start < 0.1
+        assert 0.002 <= time.monotonic() - start < 1
         assert held.take(ours.fileno()) == b""
     held.close()
 

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""What users of ProcessPoolExecutor and multiprocessing.Pool rely on without thinking of it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pool.work import square
+
+from fastgear import Executor, Pool
+
+pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Executor]:
+    with Executor(2) as executor:
+        executor.submit(square, 1).result(20)
+        yield executor
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    with Pool(2) as made:
+        yield made
+
+
+def eventually(true: Callable[[], bool], timeout: float = 10) -> bool:
+    deadline = time.monotonic() + timeout
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return true()
+
+
+def test_an_empty_map_is_over_at_once(pool: Pool) -> None:
+    seen: list[Any] = []
+    assert pool.map_async(square, [], callback=seen.append).get(5) == []
+    assert pool.starmap_async(pow, [], chunksize=3).get(5) == []
+    assert seen == [[]]
+
+
+def test_callbacks_have_run_when_wait_returns(pool: Pool) -> None:
+    for i in range(50):
+        seen: list[Any] = []
+        pool.apply_async(square, (i,), callback=seen.append).wait(20)
+        pool.map_async(int, ["x"], callback=seen.append, error_callback=seen.append).wait(20)
+        assert seen[0] == i * i and isinstance(seen[1], ValueError) and len(seen) == 2
+
+
+def test_a_callback_that_raises_is_reported_and_changes_nothing(pool: Pool, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: object) -> None:
+        raise OSError("a callback's own")
+
+    assert pool.apply_async(square, (3,), callback=fail).get(20) == 9
+    assert "a callback's own" in caplog.text
+    assert pool.map(square, [2]) == [4]
+
+
+def test_what_takes_too_long_raises_everybodys_timeout_error(pool: Pool) -> None:
+    slow = pool.apply_async(time.sleep, (20,))
+    for kind in (TimeoutError, multiprocessing.TimeoutError, concurrent.futures.TimeoutError):
+        with pytest.raises(kind):
+            slow.get(0.01)
+    with pytest.raises(multiprocessing.TimeoutError):
+        pool.imap(time.sleep, [20]).next(0.01)  # type: ignore[attr-defined]
+    with Executor(1) as executor, pytest.raises(concurrent.futures.TimeoutError):
+        list(executor.map(time.sleep, [1], timeout=0.01))
+
+
+def test_an_exception_has_the_workers_traceback_where_others_have_it(shared: Executor) -> None:
+    error = shared.submit(square, "x").exception(20)  # type: ignore[arg-type]
+    assert error is not None and "return x * x" in error.__cause__.tb  # type: ignore[union-attr]
+
+
+def test_a_callback_may_wait_for_what_came_together_with_its_own_future(shared: Executor) -> None:
+    for _ in range(300):
+        got: list[int] = []
+        other = shared.submit(square, 4)
+        first = shared.submit(square, 2)
+        first.add_done_callback(lambda _, other=other, got=got: got.append(other.result(20)))  # type: ignore[misc]
+        first.result(20)
+        assert eventually(lambda got=got: got == [16])  # type: ignore[misc]
+
+
+def test_who_waits_sees_what_another_thread_has_received(shared: Executor) -> None:
+    """Each thread waits for a future of its own while another one may be the one to receive both."""
+    late: list[float] = []
+
+    def use() -> None:
+        for i in range(300):
+            begun = time.monotonic()
+            assert shared.submit(square, i).result(20) == i * i
+            late.append(time.monotonic() - begun)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(late) == 1200 and max(late) < 5
+
+
+def test_a_callback_that_exits_is_reported_and_others_are_still_served(shared: Executor) -> None:
+    seen: list[str] = []
+    future = shared.submit(time.sleep, 0.05)
+    future.add_done_callback(lambda _: os.sys.exit(3))  # type: ignore[attr-defined]
+    future.add_done_callback(lambda _: seen.append("second"))
+    assert eventually(future.done)
+    assert shared.submit(square, 5).result(20) == 25
+
+
+def test_a_future_that_somebody_else_has_set_harms_nobody(shared: Executor) -> None:
+    future = shared.submit(time.sleep, 0.05)
+    future.set_result(None)
+    time.sleep(0.1)
+    other = shared.submit(square, 5)
+    assert eventually(other.done) and other.result(0) == 25
+
+
+def test_a_cancelled_future_wakes_who_waits_for_it() -> None:
+    with Executor(1) as executor:
+        running = [executor.submit(time.sleep, 1) for _ in range(3)]
+        waiting = executor.submit(square, 1)
+        threading.Timer(0.1, waiting.cancel).start()
+        begun = time.monotonic()
+        with pytest.raises(concurrent.futures.CancelledError):
+            waiting.result(20)
+        assert time.monotonic() - begun < 0.8
+        assert not running[0].cancel()
+        executor.shutdown(cancel_futures=True)
