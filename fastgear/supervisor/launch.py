@@ -34,6 +34,7 @@ from fastgear.supervisor.template import BOOTSTRAP, Task, process_descriptor, ru
 __all__ = ["Workers", "launch"]
 
 _STOP_S = 10.0
+_LAST_BREATH_S = 0.005
 _DETAIL = 1000  # characters
 
 
@@ -82,9 +83,17 @@ def _launch(task: Task, fork: bool, pass_fds: Sequence[int]) -> Workers:
 
 
 def _threads() -> int:
-    """All threads of this process, also those that Python does not know."""
+    """All threads of this process, also those that Python does not know.
+
+    One that has been joined is there for the system a moment longer, and is waited for.
+    """
+    deadline = time.monotonic() + _LAST_BREATH_S
     try:
-        return len(os.listdir("/proc/self/task"))
+        while (count := len(os.listdir("/proc/self/task"))) > threading.active_count():
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.0002)
+        return count
     except OSError:
         return threading.active_count()
 

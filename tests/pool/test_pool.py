@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -530,3 +531,18 @@ def test_tasks_behind_a_slow_one_are_done_by_others(shared: Executor) -> None:
     pids = list(run)
     assert time.monotonic() - start < 1.6
     assert len(set(pids[1100:])) == 1 and pids[1000] not in pids[1100:]
+
+
+def test_a_pool_after_a_pool_is_forked_again() -> None:
+    """Threads of the one before are there for the system for a moment after they were joined."""
+    code = """
+import fastgear
+starts = []
+for _ in range(20):
+    with fastgear.Pool(1) as pool:
+        pool.apply(abs, (-1,))
+        starts.append(pool._engine._workers.start)
+print(set(starts))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "{'fork'}\n"
