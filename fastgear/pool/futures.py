@@ -64,7 +64,7 @@ def submit(
     """
     engine = future.engine
     try:
-        call = Call(engine.packer.pack(function), engine.packer.dumps((args, kwargs)), future)
+        call = Call(engine.packer.pack(function), engine.packer.pack_arguments((args, kwargs)), future)
     except Exception as error:
         future.set_running_or_notify_cancel()
         future.set_exception(error)
