@@ -33,9 +33,10 @@ lint: $(VENV)/.ready  ## formatting, linters and types
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand (Debian's gearman-job-server must be installed)
+bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand (Debian's gearman-job-server must be installed) and with other pools
 	$(BIN)/python benchmarks/gil.py
 	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/pool.py
 
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 FASTGEAR_ASAN=1 \

@@ -41,15 +41,20 @@ if TYPE_CHECKING:
     )
     from fastgear.pool.executor import Executor
     from fastgear.pool.pool import Pool, map
+    from fastgear.pool.register import register_joblib_backend
     from fastgear.server.server import Server
     from fastgear.types import (
         ConnectionInfo,
         FunctionInfo,
         JobInfo,
         JobStatus,
+        PoolFunctionInfo,
+        PoolStats,
+        PoolWorkerInfo,
         Priority,
         PriorityInfo,
         ServerSnapshot,
+        SlowTask,
     )
     from fastgear.worker.job import WorkerJob
     from fastgear.worker.worker import Worker
@@ -74,6 +79,9 @@ __all__ = [
     "JobTimeout",
     "LocalProtocolError",
     "Pool",
+    "PoolFunctionInfo",
+    "PoolStats",
+    "PoolWorkerInfo",
     "Priority",
     "PriorityInfo",
     "ProtocolError",
@@ -84,11 +92,13 @@ __all__ = [
     "ServerConfig",
     "ServerError",
     "ServerSnapshot",
+    "SlowTask",
     "TransferError",
     "Worker",
     "WorkerDied",
     "WorkerJob",
     "map",
+    "register_joblib_backend",
 ]
 
 _HOME = {
@@ -102,8 +112,21 @@ _HOME = {
     "Worker": "fastgear.worker.worker",
     "WorkerJob": "fastgear.worker.job",
     "map": "fastgear.pool.pool",
+    "register_joblib_backend": "fastgear.pool.register",
 } | dict.fromkeys(
-    ("ConnectionInfo", "FunctionInfo", "JobInfo", "JobStatus", "Priority", "PriorityInfo", "ServerSnapshot"),
+    (
+        "ConnectionInfo",
+        "FunctionInfo",
+        "JobInfo",
+        "JobStatus",
+        "PoolFunctionInfo",
+        "PoolStats",
+        "PoolWorkerInfo",
+        "Priority",
+        "PriorityInfo",
+        "ServerSnapshot",
+        "SlowTask",
+    ),
     "fastgear.types",
 )
 

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads, from numpy's import on, would be there at every fork
 sys.path.insert(0, str(Path(__file__).parent))
 
 from ext.build import load_driver

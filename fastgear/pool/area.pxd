@@ -20,7 +20,8 @@ ctypedef struct area_t:
     uint64_t base               # tasks of it whose records have left this memory
     uint64_t used               # bytes of the records that are here and complete
     uint64_t begun_ns           # when the task in hand was begun, now and then; on the monotonic clock
-    uint64_t reserved[3]
+    uint64_t done               # tasks in all its frames but the one in hand
+    uint64_t reserved[2]
     uint8_t records[1]          # one after the other, see values.pxd
 
 cdef enum:

@@ -25,8 +25,8 @@ class WorkerArea(Area):
     def begin(self, frame: int) -> None:
         """A frame is in hand."""
 
-    def records(self) -> bytes:
-        """Those that are still here."""
+    def result(self) -> bytes:
+        """Of the frame: the records that are still here, laps, and trailer, see frame.py."""
 
     def end(self) -> None:
         """The frame has left, with all its records; none is in hand."""
@@ -56,6 +56,10 @@ class PoolArea(Area):
     @property
     def claimed(self) -> int:
         """How many of its tasks were begun."""
+
+    @property
+    def tasks(self) -> int:
+        """How many the worker has begun, of all frames."""
 
     def close(self, frame: int) -> int:
         """Let no more tasks of it be begun, and return how many were; -1 when the worker is at another frame."""

@@ -5,6 +5,14 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
+from fastgear.pool.stopwatch cimport (
+    stopwatch_free,
+    stopwatch_lap,
+    stopwatch_read,
+    stopwatch_skip,
+    stopwatch_start,
+    stopwatch_t,
+)
 from fastgear.pool.values cimport NO_ROOM, put_counted, put_plain
 from fastgear.server.sys cimport CLOCK_MONOTONIC, clock_ns
 
@@ -39,29 +47,51 @@ cdef class WorkerArea(Area):
     cdef object pack
     cdef object send
     cdef uint64_t word          # of `claimed`, with no task begun
+    cdef uint64_t begun_ns      # the frame
+    cdef stopwatch_t watch
 
     def __init__(self, memory, size_t offset, size_t size, pack, send):
         self.pack = pack
         self.send = send
 
+    def __dealloc__(self):
+        stopwatch_free(&self.watch)
+
     def own(self, uint64_t pid):
         """Take a free area; False when another worker was faster."""
-        return shared_swap(&self.area.owner, 0, pid)
+        if not shared_swap(&self.area.owner, 0, pid):
+            return False
+        shared_store(&self.area.done, 0)
+        return True
 
     def begin(self, uint64_t frame):
         """A frame is in hand."""
         shared_store(&self.area.used, 0)
         shared_store(&self.area.base, 0)
         self.word = frame_word(frame)
-        shared_store(&self.area.begun_ns, clock_ns(CLOCK_MONOTONIC))
+        stopwatch_start(&self.watch)
+        self.begun_ns = self.watch.mark_ns
+        shared_store(&self.area.begun_ns, self.begun_ns)
         shared_store(&self.area.claimed, self.word)
 
-    def records(self):
-        """Those that are still here."""
-        return PyBytes_FromStringAndSize(<const char*>self.area.records, self.area.used)
+    def result(self):
+        """Of the frame: the records that are still here, laps, and trailer, see frame.py."""
+        cdef uint64_t elapsed_ns = clock_ns(CLOCK_MONOTONIC) - self.begun_ns
+        cdef uint32_t laps = self.watch.count if self.watch.count > 1 else 0  # one is the whole frame
+        cdef size_t used = self.area.used
+        cdef size_t laps_size = laps * sizeof(uint64_t)
+        cdef bytes result = PyBytes_FromStringAndSize(NULL, used + laps_size + sizeof(elapsed_ns) + sizeof(laps))
+        cdef char* to = PyBytes_AS_STRING(result)
+        memcpy(to, self.area.records, used)
+        if laps:
+            memcpy(to + used, self.watch.laps, laps_size)
+        memcpy(to + used + laps_size, &elapsed_ns, sizeof(elapsed_ns))
+        memcpy(to + used + laps_size + sizeof(elapsed_ns), &laps, sizeof(laps))
+        return result
 
     def end(self):
         """The frame has left, with all its records; none is in hand."""
+        shared_store(&self.area.done, self.area.done + (shared_load(&self.area.claimed) & COUNT))
         shared_store(&self.area.claimed, 0)
 
     def leave(self):
@@ -72,9 +102,10 @@ cdef class WorkerArea(Area):
     def call_each(self, function, list items not None, bint star):
         """Call it with each of the items in turn, and record what comes of it; the pool may call a halt in between."""
         cdef object item
+        stopwatch_skip(&self.watch)
         for item in items:
             if not self.claim():
-                return
+                break
             try:
                 value = function(*item) if star else function(item)
             except BaseException as error:
@@ -82,6 +113,8 @@ cdef class WorkerArea(Area):
             else:
                 self.record(value)
                 value = None
+            stopwatch_lap(&self.watch)
+        stopwatch_read(&self.watch)
 
     def call(self, function, tuple args not None, dict kwargs not None):
         """One task; False when the pool has called a halt."""
@@ -93,6 +126,7 @@ cdef class WorkerArea(Area):
             self.record_failure(error)
         else:
             self.record(value)
+        self.lap_alone()
         return True
 
     def fail(self, error not None):
@@ -100,7 +134,13 @@ cdef class WorkerArea(Area):
         if not self.claim():
             return False
         self.record_failure(error)
+        self.lap_alone()
         return True
+
+    cdef void lap_alone(self) noexcept:
+        """Calls of different functions have to be told apart."""
+        self.watch.pending = 1
+        stopwatch_read(&self.watch)
 
     cdef bint claim(self) noexcept:
         cdef uint64_t claimed = shared_load(&self.area.claimed)
@@ -165,6 +205,11 @@ cdef class PoolArea(Area):
     def claimed(self):
         """How many of its tasks were begun."""
         return shared_load(&self.area.claimed) & COUNT
+
+    @property
+    def tasks(self):
+        """How many the worker has begun, of all frames."""
+        return shared_load(&self.area.done) + self.claimed
 
     def close(self, uint64_t frame):
         """Let no more tasks of it be begun, and return how many were; -1 when the worker is at another frame."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import reprlib
 from collections import deque
 from concurrent.futures import Future, InvalidStateError
@@ -17,13 +18,16 @@ from fastgear.pool.values import Failure
 
 __all__ = ["Call", "Calls"]
 
+_MUCH = 10_000  # bytes of arguments
+
 
 class Call:
     """A pickled call, and the future of its outcome."""
 
-    __slots__ = ("arguments", "function", "future")
+    __slots__ = ("arguments", "function", "future", "name")
 
-    def __init__(self, function: bytes | Packed, arguments: bytes | Packed, future: Future[Any]) -> None:
+    def __init__(self, function: bytes | Packed, arguments: bytes | Packed, future: Future[Any], name: str) -> None:
+        self.name = name
         self.function = function
         self.arguments = arguments
         self.future = future
@@ -31,6 +35,8 @@ class Call:
 
 class Calls:
     """The source of them: first come, first sent. A future that was cancelled before is left out."""
+
+    name: str | None = None
 
     def __init__(self, workers: int, transfer: Transfer) -> None:
         self._transfer = transfer
@@ -76,6 +82,12 @@ class Calls:
         except Exception:
             return "a call"
 
+    def describe_shortly(self, task: Call) -> str:
+        """Unpickling large arguments for it would take long."""
+        if isinstance(task.arguments, bytes) and len(task.arguments) < _MUCH:
+            return self.describe(task)
+        return f"{task.name}(...)"
+
     @property
     def unsettled(self) -> bool:
         """Whether there are outcomes that their futures have not got."""
@@ -108,7 +120,11 @@ _repr.maxstring = _repr.maxother = 60
 
 
 def name_of(function: Any) -> str:
-    return getattr(function, "__qualname__", None) or type(function).__name__
+    """Of a partial, that of its function."""
+    name = getattr(function, "__qualname__", None)
+    if name is None and isinstance(function, functools.partial):
+        return name_of(function.func)
+    return name or type(function).__name__
 
 
 def describe_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

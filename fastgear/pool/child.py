@@ -6,12 +6,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastgear.pool.frame import CALLS, FUNCTION, STARMAP, TRAILER, unpack
+from fastgear.pool.frame import CALLS, FUNCTION, STARMAP, unpack
 from fastgear.pool.functions import Functions, at_home
 from fastgear.pool.line import Line
 from fastgear.pool.memory import Memory
@@ -88,14 +87,12 @@ class _Worker:
         self._left -= 1
         self._leaving = self._leaving or self._left == 0
         self._area.begin(number)
-        begun = time.perf_counter_ns()
         if kind == CALLS:
             self._run_calls(content)
         else:
             self._run_items(content, kind == STARMAP)
-        elapsed = time.perf_counter_ns() - begun
         self._context.end()
-        answer = pack_request(PacketType.WORK_COMPLETE, self._handle, self._area.records() + TRAILER.pack(elapsed))
+        answer = pack_request(PacketType.WORK_COMPLETE, self._handle, self._area.result())
         self._line.send(answer if self._leaving else answer + _GRAB)
         self._area.end()  # not before, or a death meanwhile would lose what is finished
 

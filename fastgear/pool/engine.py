@@ -25,18 +25,21 @@ from fastgear.pool.area import PoolArea
 from fastgear.pool.calls import Calls
 from fastgear.pool.child import ChildTask, main
 from fastgear.pool.doorway import Doorway
-from fastgear.pool.frame import FUNCTION, TRAILER
+from fastgear.pool.frame import FUNCTION, LAP_BYTES, TRAILER
 from fastgear.pool.functions import Packer
 from fastgear.pool.memory import Memory
 from fastgear.pool.outcome import pack_failure
 from fastgear.pool.pieces import Piece, Source
+from fastgear.pool.stats import worker_info
 from fastgear.pool.stealing import area_of, fetch_finished, take_back
+from fastgear.pool.tally import Tallies
 from fastgear.pool.transfer import Transfer
 from fastgear.pool.values import Failure, read_records
 from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
 from fastgear.server.server import Server
-from fastgear.supervisor.events import Died, StartFailed
+from fastgear.supervisor.events import Died, Reason, StartFailed
 from fastgear.supervisor.launch import Workers, launch
+from fastgear.types import PoolStats
 
 __all__ = ["Engine"]
 
@@ -47,6 +50,7 @@ _STOP_S = 5.0  # how long killed processes may take to be gone
 _EXPLAIN_S = 2.0  # how long the news of a worker's end may take
 _REST_S = 0.002  # how long the collector lets a thread that helped go first
 _NO_LIMIT = 1 << 62
+_UNWANTED = (Reason.CRASHED, Reason.OUT_OF_MEMORY, Reason.TIME_LIMIT)  # ends of workers that nobody asked for
 _FOREVER = float("inf")
 _TIDY_S = 5.0  # shared memory that was not used for so long is given back
 _LOOK_S = 0.02  # a frame is made to take a few milliseconds
@@ -86,6 +90,8 @@ class Engine:
         self._by_handle: dict[bytes, Piece] = {}
         self._outstanding = 0
         self._deaths: dict[int, Died] = {}
+        self._died_total = 0
+        self._tallies = Tallies()
         self._died = threading.Condition(self.lock)
         self._workers_lock = threading.Lock()  # for what is said to the supervisor, and heard of it
         self._receiving = threading.Lock()  # whoever has it takes what comes
@@ -389,11 +395,17 @@ class Engine:
         self._outstanding -= 1
         piece.leases = None
         end = len(result) - TRAILER.size
+        elapsed, laps = TRAILER.unpack_from(result, end)
+        end -= laps * LAP_BYTES
         received = self.transfer.received
         self._deliver_records(piece, result, end)
-        piece.source.sizer.measured(len(piece.values), TRAILER.unpack_from(result, end)[0])
+        piece.source.sizer.measured(len(piece.values), elapsed)
         if self.transfer.received > received:
             piece.source.sizer.weighed(len(piece.values), self.transfer.received - received)
+        if laps:
+            self._tallies.take(piece.source, piece.tasks, result, end, laps)
+        else:
+            self._tallies.take_one(piece.source, piece.tasks[0], elapsed)
         if not piece.is_whole:  # the frame could not be begun, and its only record says why
             self._deliver(piece, [piece.values[-1]] * (len(piece.tasks) - len(piece.values)), True)
 
@@ -452,6 +464,7 @@ class Engine:
     def _note_death(self, event: Died) -> None:
         with self.lock:
             self._deaths[event.pid] = event
+            self._died_total += event.reason in _UNWANTED
             for area in self._areas:
                 if area.owner == event.pid and not self._is_under_way(area.frame):
                     self._clear(area)
@@ -533,8 +546,20 @@ class Engine:
 
     # -- what can be seen
 
-    def worker_infos(self) -> Any:
-        return self._workers.workers()
+    def stats(self) -> PoolStats:
+        """A picture of this moment."""
+        with self._workers_lock:
+            infos = self._workers.workers()
+        with self.lock:
+            tasks = {area.owner: area.tasks for area in self._areas}
+            pieces = (*self._submitted, *self._by_handle.values())
+            return PoolStats(
+                workers=tuple(worker_info(info, tasks.get(info.pid, 0)) for info in infos if info.ready),
+                functions=self._tallies.infos(),
+                waiting=len(self.calls),
+                under_way=sum(len(piece.tasks) - len(piece.values) for piece in pieces),
+                died=self._died_total,
+            )
 
     def __del__(self) -> None:
         if not self._closing and hasattr(self, "_local"):

@@ -8,14 +8,17 @@ import concurrent.futures
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
 from fastgear.config import SupervisorConfig
+from fastgear.cpus import usable_cpus
 from fastgear.errors import ConfigError
 from fastgear.pool.engine import Engine
 from fastgear.pool.futures import HelpingFuture, submit
+from fastgear.pool.progress import Watched
 from fastgear.pool.runs import Run
+from fastgear.types import PoolStats
 
 __all__ = ["Executor"]
 
@@ -62,7 +65,8 @@ class Executor(concurrent.futures.Executor):
             raise ConfigError(f"retries: {retries} is too few; it is at least 0")
         if shared_memory is not None and shared_memory < 0:
             raise ConfigError(f"shared_memory: {shared_memory} bytes are too few; 0 is none")
-        config = SupervisorConfig(workers=max_workers or 0)
+        self._max_workers = max_workers or usable_cpus()  # by this name, since Dask asks executors for it
+        config = SupervisorConfig(workers=self._max_workers)
         self._make: Callable[[], Engine] = lambda: Engine(
             config,
             start=start_method,
@@ -100,11 +104,13 @@ class Executor(concurrent.futures.Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        progress: bool = False,
     ) -> Iterator[T]:
         """The results of `fn` over the items, in their order.
 
         Without `buffersize` all items are taken now; with it, never more than so many that are not yielded yet. `timeout`
         counts from now. `chunksize` is the least number of tasks that travel together; by itself it is chosen by their duration.
+        With `progress` a line shows how far it is, as in Pool.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -113,12 +119,13 @@ class Executor(concurrent.futures.Executor):
         engine = self._engine
         star = len(iterables) != 1
         items: Iterable[Any] = zip(*iterables, strict=False) if star else iterables[0]
-        run = Run(
-            engine, fn, list(items) if buffersize is None else items, star=star, chunksize=chunksize, window=buffersize
-        )
+        if buffersize is None:
+            items = list(items)
+        run = Run(engine, fn, items, star=star, chunksize=chunksize, window=buffersize)
+        shown = Watched(run, len(items) if isinstance(items, Sized) else None) if progress else run
         engine.collect()
         run.begin()
-        return _results(run, None if timeout is None else time.monotonic() + timeout)
+        return _results(shown, None if timeout is None else time.monotonic() + timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls, and end the workers when all that were taken are done.
@@ -138,8 +145,26 @@ class Executor(concurrent.futures.Executor):
             threading.Thread(target=_finish, args=(engine,), name="fastgear-shutdown").start()
         _running.discard(self)
 
+    def stats(self) -> PoolStats:
+        """What the workers are doing and have done. Empty before the first call."""
+        return self._started.stats() if self._started is not None else PoolStats()
 
-def _results(run: Run, deadline: float | None) -> Generator[Any, None, None]:
+    def kill_workers(self) -> None:
+        """End at once, whatever is under way: its futures get CancelledError."""
+        with self._lock:
+            self._shut_down = True
+            engine = self._started
+        if engine is not None:
+            engine.close(kill=True)
+        _running.discard(self)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it takes calls, and its workers have not failed to start."""
+        return not self._shut_down and (self._started is None or self._started.failure is None)
+
+
+def _results(run: Run | Watched, deadline: float | None) -> Generator[Any, None, None]:
     try:
         while True:
             try:

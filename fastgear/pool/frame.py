@@ -3,7 +3,8 @@
 
 A frame is the workload of one job: its number and kind, then for MAP and STARMAP the function and a list of items, for CALLS
 a list of (function, arguments), each as `Transfer` sends it. What comes back as result, and as data before it, are records
-as `values.pxd` describes them; the result ends in the nanoseconds that the frame took.
+as `values.pxd` describes them; the result ends in the laps of its tasks (see `stopwatch.pxd`), the nanoseconds that the
+frame took, and the number of laps.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any
 
 from fastgear.pool.transfer import Sent
 
-__all__ = ["CALLS", "FUNCTION", "MAP", "STARMAP", "TRAILER", "pack_calls", "pack_items", "unpack"]
+__all__ = ["CALLS", "FUNCTION", "LAP_BYTES", "MAP", "STARMAP", "TRAILER", "pack_calls", "pack_items", "unpack"]
 
 FUNCTION = b"fastgear"  # the one that all workers of a pool can do
 MAP, STARMAP, CALLS = range(3)
-TRAILER = struct.Struct("<Q")
+TRAILER = struct.Struct("<QI")
+LAP_BYTES = 8
 
 _HEADER = struct.Struct("<IB")
 

@@ -7,7 +7,7 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fastgear.pool.calls import Call
+from fastgear.pool.calls import Call, name_of
 from fastgear.pool.engine import Engine
 
 __all__ = ["HelpingFuture", "late", "submit"]
@@ -64,7 +64,8 @@ def submit(
     """
     engine = future.engine
     try:
-        call = Call(engine.packer.pack(function), engine.packer.pack_arguments((args, kwargs)), future)
+        packed = engine.packer.pack_arguments((args, kwargs))
+        call = Call(engine.packer.pack(function), packed, future, name_of(function))
     except Exception as error:
         future.set_running_or_notify_cancel()
         future.set_exception(error)

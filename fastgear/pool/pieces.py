@@ -59,6 +59,7 @@ class Source(Protocol):
     """What the engine asks of where tasks come from. It is asked under the engine's lock."""
 
     sizer: Sizer
+    name: str | None  # of the function of all its tasks; None where each task has its own
 
     def next_piece(self) -> Piece | None:
         """The next tasks to be sent, in a size that fits; None when there are none now."""
@@ -74,3 +75,6 @@ class Source(Protocol):
 
     def describe(self, task: Any) -> str:
         """What somebody would have written to call it."""
+
+    def describe_shortly(self, task: Any) -> str:
+        """The same, where it costs little."""

@@ -14,8 +14,9 @@ from fastgear.config import SupervisorConfig
 from fastgear.errors import ConfigError
 from fastgear.pool.engine import Engine
 from fastgear.pool.futures import HelpingFuture, late, submit
-from fastgear.pool.progress import watched
+from fastgear.pool.progress import Watched, watch
 from fastgear.pool.runs import Run
+from fastgear.types import PoolStats
 
 __all__ = ["AsyncResult", "Pool", "map"]
 
@@ -195,6 +196,10 @@ class Pool:
         """The results in any order."""
         return self._iterate(func, iterable, chunksize, ordered=False)
 
+    def stats(self) -> PoolStats:
+        """What the workers are doing and have done."""
+        return self._engine.stats()
+
     # -- the end
 
     def close(self) -> None:
@@ -242,7 +247,7 @@ class Pool:
         items = list(iterable)
         run = Run(self._running(), func, items, star=star, chunksize=_least(chunksize))
         if self._progress:
-            watched(run, len(items))
+            watch(run, len(items))
         run.begin()
         return run
 
@@ -259,19 +264,24 @@ class Pool:
         engine = self._running()
         future = _Reporting(engine, callback, error_callback)
         future.set_running_or_notify_cancel()
-        run = Run(engine, func, list(iterable), star=star, chunksize=_least(chunksize), future=future)
+        items = list(iterable)
+        run = Run(engine, func, items, star=star, chunksize=_least(chunksize), future=future)
+        if self._progress:
+            watch(run, len(items))
         engine.collect()
         run.begin()
         return AsyncResult(future)
 
-    def _iterate(self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int, *, ordered: bool) -> Run:
+    def _iterate(
+        self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int, *, ordered: bool
+    ) -> Iterator[Any]:
         engine = self._running()
         run = Run(engine, func, iter(iterable), chunksize=_least(chunksize), ordered=ordered)
-        if self._progress:
-            watched(run, len(iterable) if isinstance(iterable, Sized) else None)
+        total = len(iterable) if isinstance(iterable, Sized) else None
+        shown: Iterator[Any] = Watched(run, total) if self._progress else run
         engine.collect()
         run.begin()
-        return run
+        return shown
 
 
 def _least(chunksize: int | None) -> int:

@@ -9,9 +9,9 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from fastgear.pool.calls import describe_call
+from fastgear.pool.calls import describe_call, name_of
 from fastgear.pool.chunks import Sizer
 from fastgear.pool.frame import MAP, STARMAP, pack_items
 from fastgear.pool.futures import late
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 _AHEAD = 4  # frames for each worker that a lazy run may have taken from its iterator and not yielded
+
+
+class Watcher(Protocol):
+    """Is told of outcomes as they come, under the engine's lock, until it is closed."""
+
+    def __call__(self, count: int) -> None: ...
+    def close(self) -> None: ...
 
 
 class Run:
@@ -50,12 +57,13 @@ class Run:
         self.sizer = Sizer(engine.workers, chunksize)
         self._engine = engine
         self._function = function
+        self.name: str | None = name_of(function)
         self._packed = engine.packer.pack(function)
         self._star = star
         self._window = window
         self._ordered = ordered
         self._future = future  # gets the list of results when all have come
-        self.on_values: Callable[[int], None] | None = None
+        self.on_values: Watcher | None = None
         self._list = items if isinstance(items, list) else None
         self._iterator = None if self._list is not None else iter(items)
         self._at = 0  # in the list
@@ -112,8 +120,9 @@ class Run:
     def advance(self, piece: Piece, start: int) -> None:
         if not self._ordered:
             self._fresh.extend(piece.values[start:])
-        if self.on_values is not None:
-            self.on_values(len(piece.values) - start)
+        watcher = self.on_values
+        if watcher is not None:
+            watcher(len(piece.values) - start)
         if self._future is not None and self._all_came():
             self._engine.later(self._finish)
 
@@ -129,6 +138,8 @@ class Run:
 
     def describe(self, task: Any) -> str:
         return describe_call(self._function, tuple(task) if self._star else (task,), {})
+
+    describe_shortly = describe
 
     def begin(self) -> None:
         """Let what is there be sent."""
@@ -231,8 +242,12 @@ class Run:
 
     def collect(self, timeout: float | None = None) -> list[Any]:
         """All results in a list; the first failure is raised, as soon as all have come."""
-        if not self._engine.wait(self._all_came, timeout):
-            raise late(f"not all results came within {timeout} s")
+        try:
+            if not self._engine.wait(self._all_came, timeout):
+                raise late(f"not all results came within {timeout} s")
+        finally:
+            if self.on_values is not None:
+                self.on_values.close()
         return self.results()
 
     def results(self) -> list[Any]:

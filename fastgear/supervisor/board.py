@@ -23,7 +23,7 @@ NEVER = 2**63 - 1
 _HEAD = 8
 _LOOKS_AT = 0
 _SIZE = 32
-_PID, _GENERATION, _STATE, _JOBS, _BUSY_SINCE, _BUSY_TOTAL, _DEADLINE, _TASK, _NAME_LENGTH, _NAME = range(10)
+_PID, _GENERATION, _STATE, _JOBS, _BUSY_SINCE, _BUSY_TOTAL, _DEADLINE, _TASK, _BEGUN, _NAME_LENGTH, _NAME = range(11)
 _NAME_BYTES = (_SIZE - _NAME) * 8
 _STARTING, _READY, _LEAVING = range(3)
 
@@ -32,7 +32,7 @@ _STARTING, _READY, _LEAVING = range(3)
 class WorkerInfo:
     """A worker as its record shows it now. One that is leaving is ready no more, but may have a job in hand.
 
-    `busy_s` includes the job in hand; `function` is empty between jobs.
+    `busy_s` includes the job in hand; `function` is empty between jobs. `age_s` is the time since it was forked.
     """
 
     slot: int
@@ -44,6 +44,7 @@ class WorkerInfo:
     busy_s: float
     function: str
     task: int
+    age_s: float
 
 
 class Board:
@@ -140,6 +141,7 @@ class Record:
         """For a worker that is about to be forked."""
         self.clear()
         self._numbers[self._at + _GENERATION] = generation
+        self._numbers[self._at + _BEGUN] = time.monotonic_ns()
 
     def clear(self) -> None:
         for number in range(_NAME):
@@ -203,4 +205,5 @@ class Record:
             busy_s=busy_ns / 1e9,
             function=self.function if since else "",
             task=numbers[at + _TASK] if since else 0,
+            age_s=max(0, now_ns - numbers[at + _BEGUN]) / 1e9,
         )

@@ -476,8 +476,8 @@ def test_workers_killed_in_the_middle_of_transfers_cost_no_memory(monkeypatch: p
         for turn in range(15):
             futures = [executor.submit(doubled, one) for one in made]
             time.sleep(0.001 * (turn % 7))
-            for worker in executor._engine.worker_infos():
-                if worker.ready and kills < 30:
+            for worker in executor.stats().workers:
+                if kills < 30:
                     os.kill(worker.pid, signal.SIGKILL)
                     kills += 1
                     break
@@ -535,7 +535,7 @@ if __name__ == "__main__":
     executor = Executor(2)
     made = numpy.ones(1 << 20)
     executor.submit(same, made).result(20)
-    print(*(worker.pid for worker in executor._engine.worker_infos()), flush=True)
+    print(*(worker.pid for worker in executor.stats().workers), flush=True)
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
     while True:
         list(executor.map(same, [made] * 20))

@@ -6,11 +6,17 @@ from __future__ import annotations
 import os
 import pickle
 import resource
+import time
 from typing import Any
 
 
 def square(x: int) -> int:
     return x * x
+
+
+def slow_pid() -> int:
+    time.sleep(0.02)
+    return os.getpid()
 
 
 class Stubborn(Exception):

@@ -108,7 +108,7 @@ def test_the_board_cuts_long_names_and_tells_busy_from_idle() -> None:
     record.begin("ä" * 500, 5)
     (info,) = board.workers()
     assert (info.slot, info.pid, info.generation, info.task) == (3, 99, 7, 5)
-    assert info.function.startswith("ä" * 90) and len(info.function.encode()) <= 190
+    assert info.function.startswith("ä" * 80) and len(info.function.encode()) <= 190
     assert record.end() == 1
     (info,) = board.workers()
     assert (info.jobs, info.function, info.task, info.ready, info.leaving) == (1, "", 0, False, False)
