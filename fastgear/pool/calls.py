@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import functools
-import pickle
 import reprlib
 from collections import deque
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from fastgear.pool.chunks import Sizer
+from fastgear.pool.chunks import MOST_BYTES, Sizer
 from fastgear.pool.frame import pack_calls
 from fastgear.pool.outcome import rebuild
 from fastgear.pool.pieces import Piece
+from fastgear.pool.transfer import Packed, Transfer, sent_of
 from fastgear.pool.values import Failure
 
 __all__ = ["Call", "Calls"]
@@ -26,7 +26,7 @@ class Call:
 
     __slots__ = ("arguments", "function", "future", "name")
 
-    def __init__(self, function: bytes, arguments: bytes, future: Future[Any], name: str) -> None:
+    def __init__(self, function: bytes | Packed, arguments: bytes | Packed, future: Future[Any], name: str) -> None:
         self.name = name
         self.function = function
         self.arguments = arguments
@@ -38,7 +38,8 @@ class Calls:
 
     name: str | None = None
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, transfer: Transfer) -> None:
+        self._transfer = transfer
         self.sizer = Sizer(workers)
         self._waiting: deque[Call] = deque()
         self._again: deque[Piece] = deque()
@@ -55,8 +56,11 @@ class Calls:
             return self._again.popleft()
         calls: list[Any] = []
         size = self.sizer.next(len(self._waiting))
-        while self._waiting and len(calls) < size:
+        room = MOST_BYTES
+        while self._waiting and len(calls) < size and room > 0:
             call = self._waiting.popleft()
+            if type(call.arguments) is Packed:
+                room -= call.arguments.nbytes
             if call.future.set_running_or_notify_cancel():
                 calls.append(call)
         return Piece(self, calls) if calls else None
@@ -65,7 +69,7 @@ class Calls:
         self._again.append(piece)
 
     def pack(self, piece: Piece) -> bytes:
-        return pack_calls(piece.number, [(call.function, call.arguments) for call in piece.tasks])
+        return pack_calls(piece.number, [(sent_of(call.function), sent_of(call.arguments)) for call in piece.tasks])
 
     def advance(self, piece: Piece, start: int) -> None:
         for call, value in zip(piece.tasks[start:], piece.values[start:], strict=False):
@@ -73,14 +77,16 @@ class Calls:
 
     def describe(self, task: Call) -> str:
         try:
-            args, kwargs = pickle.loads(task.arguments)
-            return describe_call(pickle.loads(task.function), args, kwargs)
+            args, kwargs = self._transfer.unpack(sent_of(task.arguments), private=True)
+            return describe_call(self._transfer.unpack(sent_of(task.function), private=True), args, kwargs)
         except Exception:
             return "a call"
 
     def describe_shortly(self, task: Call) -> str:
         """Unpickling large arguments for it would take long."""
-        return self.describe(task) if len(task.arguments) < _MUCH else f"{task.name}(...)"
+        if isinstance(task.arguments, bytes) and len(task.arguments) < _MUCH:
+            return self.describe(task)
+        return f"{task.name}(...)"
 
     @property
     def unsettled(self) -> bool:

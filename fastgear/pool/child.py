@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import socket
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from fastgear.pool.frame import CALLS, FUNCTION, STARMAP, unpack
 from fastgear.pool.functions import Functions, at_home
 from fastgear.pool.line import Line
 from fastgear.pool.memory import Memory
-from fastgear.pool.outcome import pack
+from fastgear.pool.transfer import Sent, Transfer
 from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
 
 __all__ = ["ChildTask", "main"]
@@ -31,6 +30,7 @@ class ChildTask:
     path: str
     memory: Memory
     max_frames: int = 0  # after which a worker leaves; 0: never
+    private: bool = False  # what a call does to its arguments is not to be seen when it is tried again
     initializer: Callable[..., Any] | None = None
     initargs: tuple[Any, ...] = ()
 
@@ -52,9 +52,11 @@ class _Worker:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._line = Line(sock.fileno(), self._wake_read)
         self._reader = PacketReader()
-        self._functions = Functions()
+        self._transfer = Transfer(task.memory.arena)
+        self._functions = Functions(self._transfer)
+        self._private = task.private
         self._handle = b""
-        self._area = task.memory.take_area(os.getpid(), pack, self._send_records)
+        self._area = task.memory.take_area(os.getpid(), self._transfer.pack_outcome, self._send_records)
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self._on_term)
@@ -68,7 +70,8 @@ class _Worker:
             for packet in self._reader.feed(data):
                 if packet.type is PacketType.JOB_ASSIGN_UNIQ:
                     self._run_frame(packet)
-        self._area.leave()
+        if not self._transfer.arena.reading:
+            self._area.leave()  # else it is the pool's to clear, once nothing here can be looked at any more
 
     def _on_term(self, number: int, frame: object) -> None:
         self._leaving = True
@@ -93,19 +96,19 @@ class _Worker:
         self._line.send(answer if self._leaving else answer + _GRAB)
         self._area.end()  # not before, or a death meanwhile would lose what is finished
 
-    def _run_items(self, content: tuple[bytes, bytes], star: bool) -> None:
+    def _run_items(self, content: tuple[Sent, Sent], star: bool) -> None:
         try:
-            function, items = self._functions.unpack(content[0]), pickle.loads(content[1])
+            function, items = self._functions.unpack(content[0]), self._transfer.unpack(content[1])
         except BaseException as error:
             self._area.fail(error)
             return
         self._area.call_each(function, items, star)
 
-    def _run_calls(self, calls: list[tuple[bytes, bytes]]) -> None:
+    def _run_calls(self, calls: list[tuple[Sent, Sent]]) -> None:
         for packed, arguments in calls:
             try:
                 function = self._functions.unpack(packed)
-                args, kwargs = pickle.loads(arguments)
+                args, kwargs = self._transfer.unpack(arguments, self._private)
             except BaseException as error:
                 goes_on = self._area.fail(error)
             else:

@@ -7,7 +7,9 @@ towards a known end, so that all workers end together.
 
 from __future__ import annotations
 
-__all__ = ["Sizer"]
+__all__ = ["MOST_BYTES", "Sizer"]
+
+MOST_BYTES = 4 << 20  # of large buffers in one frame, so that the memory for them stays small, and is used again
 
 _TARGET_NS = 4_000_000
 _FLOOR_NS = 200_000  # towards the end: a frame costs some ten microseconds itself
@@ -23,6 +25,7 @@ class Sizer:
         self._least = least
         self._mean_ns = 0.0
         self._largest = 0
+        self._mean_bytes = 0.0
 
     @property
     def mean_ns(self) -> float:
@@ -37,6 +40,11 @@ class Sizer:
         self._mean_ns = mean if not self._mean_ns else self._mean_ns + _WEIGHT * (mean - self._mean_ns)
         self._largest = max(self._largest, tasks)
 
+    def weighed(self, tasks: int, nbytes: int) -> None:
+        """So many bytes of large buffers went with a frame, or came back with it."""
+        mean = nbytes / max(1, tasks)
+        self._mean_bytes = mean if not self._mean_bytes else self._mean_bytes + _WEIGHT * (mean - self._mean_bytes)
+
     def next(self, remaining: int | None) -> int:
         """How many tasks the next frame is to have; `remaining` are those that are left, None where nobody knows."""
         if not self._mean_ns:
@@ -45,4 +53,6 @@ class Sizer:
         if remaining is not None:
             size = min(size, max(remaining // (2 * self._workers) + 1, int(_FLOOR_NS / self._mean_ns)))
         size = min(size, self._largest * _GROWTH)
+        if self._mean_bytes:
+            size = min(size, int(MOST_BYTES / self._mean_bytes) + 1)
         return max(self._least, size - size % self._least)

@@ -14,13 +14,14 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
 from fastgear.config import ServerConfig, SupervisorConfig
 from fastgear.cpus import usable_cpus
 from fastgear.errors import CannotStart, ConnectionLost, InternalError, ServerError, WorkerDied
+from fastgear.pool.area import PoolArea
 from fastgear.pool.calls import Calls
 from fastgear.pool.child import ChildTask, main
 from fastgear.pool.doorway import Doorway
@@ -32,6 +33,7 @@ from fastgear.pool.pieces import Piece, Source
 from fastgear.pool.stats import worker_info
 from fastgear.pool.stealing import area_of, fetch_finished, take_back
 from fastgear.pool.tally import Tallies
+from fastgear.pool.transfer import Transfer
 from fastgear.pool.values import Failure, read_records
 from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
 from fastgear.server.server import Server
@@ -50,6 +52,7 @@ _REST_S = 0.002  # how long the collector lets a thread that helped go first
 _NO_LIMIT = 1 << 62
 _UNWANTED = (Reason.CRASHED, Reason.OUT_OF_MEMORY, Reason.TIME_LIMIT)  # ends of workers that nobody asked for
 _FOREVER = float("inf")
+_TIDY_S = 5.0  # shared memory that was not used for so long is given back
 _LOOK_S = 0.02  # a frame is made to take a few milliseconds
 
 
@@ -65,12 +68,15 @@ class Engine:
         initargs: tuple[Any, ...] = (),
         max_frames: int = 0,
         retries: int = 0,
+        shared_memory: int | None = None,
     ) -> None:
         self.workers = config.workers or usable_cpus()
         self.lock = threading.RLock()
         self.failure: BaseException | None = None  # why nothing works any more
-        self.packer = Packer()
-        self.calls = Calls(self.workers)
+        self._memory = Memory(_AREAS * self.workers + 4, shared_memory)
+        self.transfer = Transfer(self._memory.arena)
+        self.packer = Packer(self.transfer)
+        self.calls = Calls(self.workers, self.transfer)
         self._later: deque[Callable[[], None]] = deque()
         self._config = config
         self._start = start
@@ -101,19 +107,20 @@ class Engine:
     def start(self) -> None:
         """Processes first, then threads, so that the processes can be forked."""
         doorway = Doorway()
-        self._memory = Memory(_AREAS * self.workers + 4)
-        self._areas = self._memory.pool_areas()
         self._reader = PacketReader()
-        task = ChildTask(doorway.path, self._memory, self._max_frames, self._initializer, self._initargs)
+        task = ChildTask(
+            doorway.path, self._memory, self._max_frames, self._retries > 0, self._initializer, self._initargs
+        )
         with contextlib.closing(doorway):
             self._workers: Workers = launch(
                 main,
                 task,
                 config=self._config,
                 start=self._start,
-                pass_fds=(self._memory.fd, doorway.fd),
+                pass_fds=(*self._memory.fds, doorway.fd),
                 known_threads=_own_threads(),
             )
+            self._areas = self._memory.pool_areas()
             self._server = Server(
                 doorway.socket, config=ServerConfig(max_output=_NO_LIMIT, max_packet_size=2**32, job_retries=0)
             )
@@ -362,7 +369,7 @@ class Engine:
 
     def _deliver_fetched(self, piece: Piece, records: bytes) -> None:
         values: list[Any] = []
-        failures = read_records(records, 0, len(records), values, _no_buffers)
+        failures = read_records(records, 0, len(records), values, self.transfer.unpack_outcome)
         self._deliver(piece, values, failures > 0)
 
     def _take_packet(self, packet: Packet, deaths: list[tuple[Piece, int, int]]) -> None:
@@ -386,11 +393,15 @@ class Engine:
 
     def _complete(self, piece: Piece, result: bytes) -> None:
         self._outstanding -= 1
+        piece.leases = None
         end = len(result) - TRAILER.size
         elapsed, laps = TRAILER.unpack_from(result, end)
         end -= laps * LAP_BYTES
+        received = self.transfer.received
         self._deliver_records(piece, result, end)
         piece.source.sizer.measured(len(piece.values), elapsed)
+        if self.transfer.received > received:
+            piece.source.sizer.weighed(len(piece.values), self.transfer.received - received)
         if laps:
             self._tallies.take(piece.source, piece.tasks, result, end, laps)
         else:
@@ -401,7 +412,8 @@ class Engine:
     def _deliver_records(self, piece: Piece, records: bytes, end: int | None = None) -> None:
         """The records up to `end`, but for those that were fetched ahead."""
         values: list[Any] = []
-        failures = read_records(records, piece.seen_bytes, len(records) if end is None else end, values, _no_buffers)
+        end = len(records) if end is None else end
+        failures = read_records(records, piece.seen_bytes, end, values, self.transfer.unpack_outcome)
         self._deliver(piece, values, failures > 0)
 
     def _deliver(self, piece: Piece, values: list[Any], failed: bool) -> None:
@@ -428,7 +440,8 @@ class Engine:
         poll.register(self._workers, select.POLLIN)
         running = True
         while running:
-            poll.poll()
+            poll.poll(_TIDY_S * 1000)
+            self._tidy()
             with self._workers_lock:
                 events = self._workers.receive()
                 running = self._workers.running
@@ -454,19 +467,34 @@ class Engine:
             self._died_total += event.reason in _UNWANTED
             for area in self._areas:
                 if area.owner == event.pid and not self._is_under_way(area.frame):
-                    area.clear()
+                    self._clear(area)
             while len(self._deaths) > 1000:
                 del self._deaths[next(iter(self._deaths))]
             self._died.notify_all()
 
     def _is_under_way(self, number: int) -> bool:
-        pieces = (*self._by_handle.values(), *self._submitted)
-        return number != 0 and any(piece.number == number for piece in pieces)
+        return number != 0 and number in self._numbers_under_way()
+
+    def _clear(self, area: PoolArea) -> None:
+        self._memory.clear_area(area, self._areas.index(area), self._numbers_under_way())
+
+    def _numbers_under_way(self) -> Iterator[int]:
+        return (piece.number for piece in (*self._by_handle.values(), *self._submitted))
+
+    def _tidy(self) -> None:
+        now = time.monotonic()
+        if now >= self._tidied_at + _TIDY_S:
+            self._tidied_at = now
+            with self.lock:
+                self._memory.tidy(self._numbers_under_way())
+
+    _tidied_at = 0.0
 
     def _bury(self, piece: Piece, pid: int, begun: int) -> None:
         """Its worker is gone: name the task that it was at, and run the others elsewhere."""
         with self.lock:
             self._outstanding -= 1
+            piece.leases = None
             finished = len(piece.values)
             if finished == len(piece.tasks):
                 return
@@ -498,7 +526,7 @@ class Engine:
                 if left is not None and left[0] == piece.flushed:
                     self._deliver_records(piece, left[1])
                 if pid in self._deaths:
-                    area.clear()
+                    self._clear(area)
                 return pid, begun
         return 0, 0
 
@@ -541,7 +569,3 @@ class Engine:
 def _own_threads() -> int:
     """Those that may be there at a fork: loops stand still for it, and of the others' locks the child uses none."""
     return sum(thread.name.startswith("fastgear-") for thread in threading.enumerate())
-
-
-def _no_buffers(data: bytes) -> Any:
-    raise ValueError("a record with large buffers, and nobody to fetch them")

@@ -33,7 +33,9 @@ class Executor(concurrent.futures.Executor):
     otherwise (`start_method` "auto", "fork" or "spawn"). `max_tasks_per_child` replaces a worker after so many frames of tasks.
 
     A worker that dies costs the task that it ran: its future raises WorkerDied, unless `retries` lets it be tried again
-    elsewhere so many times. Small tasks travel together, so that each costs little.
+    elsewhere so many times. Small tasks travel together, so that each costs little. Large buffers, such as arrays of numpy's,
+    go through shared memory of at most `shared_memory` bytes (by default a quarter of what this process may use), and results
+    stay there until they are dropped; what has no room there is sent.
 
     >>> with Executor(2) as executor:
     ...     executor.submit(pow, 2, 10).result()
@@ -51,6 +53,7 @@ class Executor(concurrent.futures.Executor):
         start_method: str = "auto",
         max_tasks_per_child: int | None = None,
         retries: int = 0,
+        shared_memory: int | None = None,
     ) -> None:
         if max_workers is not None and max_workers < 1:
             raise ConfigError(f"max_workers must be greater than 0, not {max_workers}")
@@ -60,6 +63,8 @@ class Executor(concurrent.futures.Executor):
             raise TypeError("initializer must be a callable")
         if retries < 0:
             raise ConfigError(f"retries: {retries} is too few; it is at least 0")
+        if shared_memory is not None and shared_memory < 0:
+            raise ConfigError(f"shared_memory: {shared_memory} bytes are too few; 0 is none")
         self._max_workers = max_workers or usable_cpus()  # by this name, since Dask asks executors for it
         config = SupervisorConfig(workers=self._max_workers)
         self._make: Callable[[], Engine] = lambda: Engine(
@@ -69,6 +74,7 @@ class Executor(concurrent.futures.Executor):
             initargs=initargs,
             max_frames=max_tasks_per_child or 0,
             retries=retries,
+            shared_memory=shared_memory,
         )
         self._lock = threading.Lock()
         self._started: Engine | None = None

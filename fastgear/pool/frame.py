@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What goes over the wire between a pool and its workers: frames of tasks there, and their records back.
 
-A frame is the workload of one job: its number and kind, then for MAP and STARMAP the function and a pickled list of items,
-for CALLS a list of (function, pickled arguments). What comes back as result, and as data before it, are records as
-`values.pxd` describes them; the result ends in the laps of its tasks (see
-`stopwatch.pxd`), the nanoseconds that the frame took, and the number of laps.
+A frame is the workload of one job: its number and kind, then for MAP and STARMAP the function and a list of items, for CALLS
+a list of (function, arguments), each as `Transfer` sends it. What comes back as result, and as data before it, are records
+as `values.pxd` describes them; the result ends in the laps of its tasks (see `stopwatch.pxd`), the nanoseconds that the
+frame took, and the number of laps.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import marshal
 import struct
 from typing import Any
+
+from fastgear.pool.transfer import Sent
 
 __all__ = ["CALLS", "FUNCTION", "LAP_BYTES", "MAP", "STARMAP", "TRAILER", "pack_calls", "pack_items", "unpack"]
 
@@ -23,11 +25,11 @@ LAP_BYTES = 8
 _HEADER = struct.Struct("<IB")
 
 
-def pack_items(number: int, kind: int, function: bytes, items: bytes) -> bytes:
+def pack_items(number: int, kind: int, function: Sent, items: Sent) -> bytes:
     return _HEADER.pack(number, kind) + marshal.dumps((function, items))
 
 
-def pack_calls(number: int, calls: list[tuple[bytes, bytes]]) -> bytes:
+def pack_calls(number: int, calls: list[tuple[Sent, Sent]]) -> bytes:
     return _HEADER.pack(number, CALLS) + marshal.dumps(calls)
 
 

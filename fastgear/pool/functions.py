@@ -8,32 +8,42 @@ others; there, functions get the worker's `__main__` as their globals, so that w
 
 from __future__ import annotations
 
-import pickle
+import itertools
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
+from pickle import PickleBuffer
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from fastgear.errors import TransferError
-from fastgear.pool.outcome import by_value, dumps
+from fastgear.pool.transfer import Packed, Sent, Transfer, by_value, dumps
 
 __all__ = ["Functions", "Packer", "at_home"]
 
 _KEPT = 1024
+_KEPT_LARGE = 16
+_LARGE = 4096  # bytes of a function's pickle that does not travel in each frame
 _MAIN = b"__main__"
 
 
 class Packer:
-    """The pool's side. `forked` is called with True when workers are forked from this process, now."""
+    """The pool's side. `forked` is called with True when workers are forked from this process, now.
 
-    def __init__(self) -> None:
-        self._known: dict[Any, bytes] = {}
+    Large functions have a number, by which a worker knows them again, and are in shared memory for those that do not.
+    """
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer = transfer
+        self._known: dict[Any, bytes | Packed] = {}
         self._inherited: dict[str, Any] | None = None  # what __main__ defined when workers were forked
+        self._numbers = itertools.count(1)
+        self._last: tuple[bytes, Packed] | None = None  # the last large one, and its pickle
 
     def forked(self, forked: bool) -> None:
         self._inherited = _definitions() if forked else None
 
-    def pack(self, function: Any) -> bytes:
+    def pack(self, function: Any) -> bytes | Packed:
         """A plain function only once, with what it refers to then; what has a state of its own, such as a closure, a partial
         or a bound method, each time. Raises TransferError for what even cloudpickle cannot pickle."""
         stateless = _is_stateless(function)
@@ -41,21 +51,36 @@ class Packer:
         if known is not None:
             return known
         try:
-            data = self.dumps(function)
+            packed = self._pack_function(function)
         except Exception as error:
             raise TransferError(f"the function {function!r} cannot be pickled: {error}") from error
         if stateless:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            self._known[function] = data
-        return data
+            self._known[function] = packed
+        return packed
 
-    def dumps(self, value: Any) -> bytes:
-        """Arguments. Raises whatever pickling raises."""
-        data = dumps(value)
+    def pack_arguments(self, value: Any) -> bytes | Packed:
+        """Of a call, or of many. Raises whatever pickling raises, and TransferError for what is too large."""
+        return self._transfer.pack_pickle(*self._dumps(value))
+
+    def _pack_function(self, function: Any) -> bytes | Packed:
+        data, buffers = self._dumps(function)
+        if not buffers and len(data) < _LARGE:
+            return data
+        if self._last is not None and self._last[0] == data and self._transfer.has(self._last[1], buffers):
+            return self._last[1]
+        packed = self._transfer.pack_large(data, buffers, _LARGE)
+        sent = packed.sent if type(packed.sent) is tuple else (packed.sent, [])
+        packed.sent = (next(self._numbers), *sent)
+        self._last = data, packed
+        return packed
+
+    def _dumps(self, value: Any) -> tuple[bytes, list[PickleBuffer]]:
+        data, buffers = dumps(value)
         if _MAIN in data and self._inherited != _definitions():
             return by_value(value)
-        return data
+        return data, buffers
 
 
 def _definitions() -> dict[str, Any]:
@@ -71,16 +96,31 @@ def _is_stateless(function: Any) -> bool:
 class Functions:
     """The worker's side: each is unpickled once."""
 
-    def __init__(self) -> None:
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer = transfer
         self._by_bytes: dict[bytes, Callable[..., Any]] = {}
+        self._large: OrderedDict[int, Callable[..., Any]] = OrderedDict()  # by number, the last ones used
 
-    def unpack(self, data: bytes) -> Callable[..., Any]:
-        function = self._by_bytes.get(data)
+    def unpack(self, sent: Sent) -> Callable[..., Any]:
+        if isinstance(sent, tuple):
+            return self._unpack_large(sent)
+        function = self._by_bytes.get(sent)
         if function is None:
-            function = at_home(pickle.loads(data))
+            function = at_home(self._transfer.unpack(sent))
             if len(self._by_bytes) >= _KEPT:
                 self._by_bytes.clear()
-            self._by_bytes[data] = function
+            self._by_bytes[sent] = function
+        return function
+
+    def _unpack_large(self, sent: tuple[Any, ...]) -> Callable[..., Any]:
+        """All workers read the same memory; what a call writes to a function's buffers is its worker's own."""
+        function = self._large.get(sent[0])
+        if function is None:
+            function = at_home(self._transfer.unpack(sent, private=True))
+            if len(self._large) >= _KEPT_LARGE:
+                self._large.popitem(last=False)
+            self._large[sent[0]] = function
+        self._large.move_to_end(sent[0])
         return function
 
 

@@ -64,7 +64,8 @@ def submit(
     """
     engine = future.engine
     try:
-        call = Call(engine.packer.pack(function), engine.packer.dumps((args, kwargs)), future, name_of(function))
+        packed = engine.packer.pack_arguments((args, kwargs))
+        call = Call(engine.packer.pack(function), packed, future, name_of(function))
     except Exception as error:
         future.set_running_or_notify_cancel()
         future.set_exception(error)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastgear.errors import RemoteError, TransferError
 
-__all__ = ["RemoteTraceback", "by_value", "cannot_be_read", "dumps", "pack", "pack_failure", "rebuild"]
+__all__ = ["PROTOCOL", "RemoteTraceback", "cannot_be_read", "pack_failure", "rebuild"]
 
 PROTOCOL = 5
 
@@ -30,45 +30,21 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.text.rstrip()}\n"""'
 
 
-def pack(letter: bytes, value: Any) -> tuple[bytes, bytes]:
-    """A value as letter and bytes of a record. One that cannot be pickled becomes a failure that says so."""
-    if letter == b"B":
-        return letter, value
-    if letter == b"X":
-        return letter, pack_failure(value)
-    try:
-        return letter, dumps(value)
-    except Exception as error:
-        return b"X", pack_failure(_unpicklable(value, error))
-
-
-def dumps(value: Any) -> bytes:
-    """With pickle, and where that cannot, with cloudpickle: it takes lambdas, closures and what `__main__` defines."""
+def _dumps(value: Any) -> bytes:
     try:
         return pickle.dumps(value, PROTOCOL)
     except Exception:
-        return by_value(value)
+        import cloudpickle  # type: ignore[import-untyped]
 
-
-def by_value(value: Any) -> bytes:
-    """With cloudpickle."""
-    import cloudpickle  # type: ignore[import-untyped]
-
-    data: bytes = cloudpickle.dumps(value, PROTOCOL)
-    return data
-
-
-def _unpicklable(value: Any, error: Exception) -> TransferError:
-    made = TransferError(f"the task's result, of type {type(value).__name__}, cannot be pickled: {error}")
-    made.__cause__ = error
-    return made
+        data: bytes = cloudpickle.dumps(value, PROTOCOL)
+        return data
 
 
 def pack_failure(error: BaseException) -> bytes:
     """The exception itself where it survives pickling, else a RemoteError that tells of it."""
     text = _text(error)
     try:
-        data = dumps((error, text))
+        data = _dumps((error, text))
         pickle.loads(data)
         return data
     except Exception as reason:

@@ -22,6 +22,7 @@ class Piece:
         "following",
         "has_failure",
         "is_late",
+        "leases",
         "number",
         "seen_bytes",
         "source",
@@ -39,6 +40,7 @@ class Piece:
         self.seen_bytes = 0  # of the records in the area that were fetched ahead
         self.is_late = False  # it has taken much longer than it was to
         self.has_failure = False  # among the values
+        self.leases: list[Any] | None = None  # of what its frame has in shared memory
         self.following: Piece | None = None  # the tasks that come after these
 
     @property

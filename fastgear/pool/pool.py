@@ -90,7 +90,8 @@ class Pool:
     With `progress` the maps show how far they are: by tqdm where it is installed, else by a plain line.
 
     A worker that dies costs the item that it was at, for which WorkerDied is raised (unless `retries` lets it be tried again);
-    the pool goes on. Leaving a `with` block ends the pool at once, as in multiprocessing.
+    the pool goes on. Large buffers, such as arrays of numpy's, go through shared memory of at most `shared_memory` bytes (by
+    default a quarter of what this process may use). Leaving a `with` block ends the pool at once, as in multiprocessing.
 
     >>> with Pool(2) as pool:
     ...     pool.map(abs, [-1, -2, -3])
@@ -107,6 +108,7 @@ class Pool:
         start_method: str = "auto",
         retries: int = 0,
         progress: bool = False,
+        shared_memory: int | None = None,
     ) -> None:
         if processes is not None and processes < 1:
             raise ConfigError(f"processes: {processes} is too few; it is at least 1")
@@ -116,6 +118,8 @@ class Pool:
             raise TypeError("initializer must be a callable")
         if retries < 0:
             raise ConfigError(f"retries: {retries} is too few; it is at least 0")
+        if shared_memory is not None and shared_memory < 0:
+            raise ConfigError(f"shared_memory: {shared_memory} bytes are too few; 0 is none")
         config = SupervisorConfig(workers=processes or 0)
         self._progress = progress
         self._state = "running"
@@ -126,6 +130,7 @@ class Pool:
             initargs=tuple(initargs),
             max_frames=maxtasksperchild or 0,
             retries=retries,
+            shared_memory=shared_memory,
         )
         self._engine.start()
 

@@ -17,6 +17,7 @@ from fastgear.pool.frame import MAP, STARMAP, pack_items
 from fastgear.pool.futures import late
 from fastgear.pool.outcome import rebuild
 from fastgear.pool.pieces import Piece
+from fastgear.pool.transfer import Packed, sent_of
 from fastgear.pool.values import Failure
 
 if TYPE_CHECKING:
@@ -110,9 +111,11 @@ class Run:
         self._again.append(piece)
 
     def pack(self, piece: Piece) -> bytes:
-        return pack_items(
-            piece.number, STARMAP if self._star else MAP, self._packed, self._engine.packer.dumps(piece.tasks)
-        )
+        packed = self._engine.packer.pack_arguments(piece.tasks)
+        if type(packed) is Packed:
+            piece.leases = packed.leases
+            self.sizer.weighed(len(piece.tasks), packed.nbytes)
+        return pack_items(piece.number, STARMAP if self._star else MAP, sent_of(self._packed), sent_of(packed))
 
     def advance(self, piece: Piece, start: int) -> None:
         if not self._ordered:

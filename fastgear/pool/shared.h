@@ -17,4 +17,8 @@ static inline int shared_swap(uint64_t *word, uint64_t from, uint64_t to)
 
 static inline uint64_t shared_or(uint64_t *word, uint64_t bits) { return __atomic_fetch_or(word, bits, __ATOMIC_ACQ_REL); }
 
+static inline uint64_t shared_and(uint64_t *word, uint64_t bits) { return __atomic_fetch_and(word, bits, __ATOMIC_ACQ_REL); }
+
+static inline uint64_t shared_add(uint64_t *word, uint64_t number) { return __atomic_fetch_add(word, number, __ATOMIC_ACQ_REL); }
+
 #endif

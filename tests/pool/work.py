@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import resource
 import time
 from typing import Any
 
@@ -38,4 +40,58 @@ def _refuse() -> None:
 def die_at(x: int, deadly: int, number: int) -> int:
     if x == deadly:
         os.kill(os.getpid(), number)
+    return x
+
+
+def same(x: Any) -> Any:
+    return x
+
+
+def doubled(x: Any) -> Any:
+    return x * 2
+
+
+def spoil(x: Any) -> float:
+    """Write over an array, and return what its first item was."""
+    before = float(x[0])
+    x[:] = -1.0
+    return before
+
+
+def sum_beside(table: Any, x: int) -> float:
+    return float(table[x])
+
+
+def wrapped_again(x: Any) -> tuple[str, pickle.PickleBuffer]:
+    return type(x).__name__, pickle.PickleBuffer(x)
+
+
+kept: list[Any] = []
+
+
+def keep(x: Any) -> int:
+    kept.append(x)
+    return len(kept)
+
+
+def sum_of_kept() -> float:
+    return sum(float(x.sum()) for x in kept)
+
+
+def write_no_large_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, 1 << 19))
+
+
+def die_holding(x: Any) -> None:
+    os.kill(os.getpid(), 9)
+
+
+def fork_holding(x: Any) -> Any:
+    """A child writes over the array and drops it; what the parent has must not change."""
+    child = os.fork()
+    if child == 0:
+        x[:] = 7.0
+        del x
+        os._exit(0)
+    os.waitpid(child, 0)
     return x
