@@ -404,7 +404,7 @@ class Engine:
             piece.source.sizer.weighed(len(piece.values), self.transfer.received - received)
         if laps:
             self._tallies.take(piece.source, piece.tasks, result, end, laps)
-        else:
+        elif piece.tasks:  # else all were taken back before the first was begun
             self._tallies.take_one(piece.source, piece.tasks[0], elapsed)
         if not piece.is_whole:  # the frame could not be begun, and its only record says why
             self._deliver(piece, [piece.values[-1]] * (len(piece.tasks) - len(piece.values)), True)
