@@ -544,5 +544,6 @@ for _ in range(20):
         starts.append(pool._engine._workers.start)
 print(set(starts))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd="/")
     assert done.stdout == "{'fork'}\n"
