@@ -7,7 +7,9 @@ would have to import the user's libraries each time; those of one kind only, as 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -111,8 +113,16 @@ class FastgearBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.kill_workers()
+        self._drop_ready_batches()
         if ensure_ready:
             self.configure(n_jobs=self.parallel.n_jobs, parallel=self.parallel)
+
+    def _drop_ready_batches(self) -> None:
+        """Joblib keeps those of an aborted call, and would run them ahead of the next one's."""
+        ready = getattr(self.parallel, "_ready_batches", None)
+        with contextlib.suppress(queue.Empty):
+            while ready is not None:
+                ready.get_nowait()
 
 
 class _Shelf:
