@@ -24,8 +24,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
+
+from fastgear.version import VERSION
 
 HERE = Path(__file__).parent
 GEARMAND = shutil.which("gearmand", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
@@ -165,7 +166,7 @@ def main() -> None:
         sys.exit("there is no gearmand to compare with; Debian: apt-get install gearman-job-server")
     said = subprocess.run([GEARMAND, "--version"], capture_output=True, text=True, check=False).stdout
     peer = said.strip().partition(" - ")[0]
-    print(f"fastgear {version('fastgear')}, {peer}, Python {platform.python_version()}, {platform.machine()},")
+    print(f"fastgear {VERSION}, {peer}, Python {platform.python_version()}, {platform.machine()},")
     print(
         f"Linux {platform.release()}, {os.cpu_count()} CPUs; {args.rounds} rounds, the servers in turn: median (least to most)"
     )

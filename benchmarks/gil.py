@@ -23,7 +23,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+
+from fastgear.version import VERSION
 
 MARGIN_S = 0.1  # at both ends of a stretch, so that the load is measured only while the GIL is held
 
@@ -146,7 +147,7 @@ def main() -> None:
         return load(args.load)
     from fastgear import Server
 
-    print(f"fastgear {version('fastgear')}, Python {platform.python_version()}, {platform.machine()},")
+    print(f"fastgear {VERSION}, Python {platform.python_version()}, {platform.machine()},")
     print(
         f"Linux {platform.release()}, {os.cpu_count()} CPUs; {'Unix socket' if args.unix else 'TCP'}; {args.rounds} rounds, "
         "free and held in turn: median (least to most)"

@@ -417,8 +417,10 @@ def show(workloads: Sequence[Workload], peers: Sequence[str], results: Results) 
 
 
 def versions(peers: Sequence[str]) -> dict[str, str]:
-    found = {name: version(name) for name in ("fastgear", *(NEEDS[peer] for peer in peers if peer in NEEDS))}
-    return found | {"Python": platform.python_version(), "Linux": platform.release()}
+    from fastgear.version import VERSION  # here: nothing of fastgear may slow the start of its peers
+
+    found = {NEEDS[peer]: version(NEEDS[peer]) for peer in peers if peer in NEEDS}
+    return {"fastgear": VERSION} | found | {"Python": platform.python_version(), "Linux": platform.release()}
 
 
 def parse() -> argparse.Namespace:

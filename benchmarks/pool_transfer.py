@@ -29,6 +29,7 @@ import joblib
 import numpy
 
 import fastgear
+from fastgear.version import VERSION
 
 MIB = 1 << 20
 
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    versions = ", ".join(f"{name} {version(name)}" for name in ("fastgear", "numpy", "joblib"))
+    versions = f"fastgear {VERSION}, numpy {version('numpy')}, joblib {version('joblib')}"
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, {versions}")
     print(f"MB/s, median of {options.rounds} rounds (lowest to highest)\n")
     saved: dict[str, dict[str, list[float]]] = {}
