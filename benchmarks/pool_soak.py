@@ -152,7 +152,7 @@ def killer(executor: Executor, stop: threading.Event, counts: Counter[str]) -> N
     """From outside, any worker at any time."""
     while not stop.wait(random.uniform(0.05, 0.5)):
         engine = executor._started
-        infos = engine.worker_infos() if engine is not None else ()
+        infos = engine.stats().workers if engine is not None else ()
         if infos:
             try:
                 os.kill(random.choice(infos).pid, signal.SIGKILL)

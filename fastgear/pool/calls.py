@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import functools
+import io
+import pickle
 import reprlib
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
@@ -22,15 +25,21 @@ _MUCH = 10_000  # bytes of arguments
 
 
 class Call:
-    """A pickled call, and the future of its outcome."""
+    """A pickled call, and the future of its outcome. The function itself is there to be named."""
 
-    __slots__ = ("arguments", "function", "future", "name")
+    __slots__ = ("arguments", "function", "future", "packed")
 
-    def __init__(self, function: bytes | Packed, arguments: bytes | Packed, future: Future[Any], name: str) -> None:
-        self.name = name
+    def __init__(
+        self, function: Callable[..., Any], packed: bytes | Packed, arguments: bytes | Packed, future: Future[Any]
+    ) -> None:
         self.function = function
+        self.packed = packed
         self.arguments = arguments
         self.future = future
+
+    @property
+    def name(self) -> str:
+        return name_of(self.function)
 
 
 class Calls:
@@ -38,8 +47,9 @@ class Calls:
 
     name: str | None = None
 
-    def __init__(self, workers: int, transfer: Transfer) -> None:
+    def __init__(self, workers: int, transfer: Transfer, most: int = 0) -> None:
         self._transfer = transfer
+        self._most = most or 1 << 30  # in a frame
         self.sizer = Sizer(workers)
         self._waiting: deque[Call] = deque()
         self._again: deque[Piece] = deque()
@@ -55,7 +65,7 @@ class Calls:
         if self._again:
             return self._again.popleft()
         calls: list[Any] = []
-        size = self.sizer.next(len(self._waiting))
+        size = min(self._most, self.sizer.next(len(self._waiting)))
         room = MOST_BYTES
         while self._waiting and len(calls) < size and room > 0:
             call = self._waiting.popleft()
@@ -69,18 +79,23 @@ class Calls:
         self._again.append(piece)
 
     def pack(self, piece: Piece) -> bytes:
-        return pack_calls(piece.number, [(sent_of(call.function), sent_of(call.arguments)) for call in piece.tasks])
+        return pack_calls(piece.number, [(sent_of(call.packed), sent_of(call.arguments)) for call in piece.tasks])
 
     def advance(self, piece: Piece, start: int) -> None:
         for call, value in zip(piece.tasks[start:], piece.values[start:], strict=False):
             self._done.append((call.future, value))
 
-    def describe(self, task: Call) -> str:
+    def describe(self, task: Call, *, begun: bool = False) -> str:
         try:
-            args, kwargs = self._transfer.unpack(sent_of(task.arguments), private=True)
-            return describe_call(self._transfer.unpack(sent_of(task.function), private=True), args, kwargs)
-        except Exception:
-            return "a call"
+            if begun:
+                args, kwargs = self._transfer.unpack(sent_of(task.arguments), private=True)
+            elif isinstance(task.arguments, bytes):
+                args, kwargs = _PlainUnpickler(io.BytesIO(task.arguments)).load()
+            else:
+                return f"{task.name}(...)"
+        except (Exception, SystemExit):
+            return f"{task.name}(...)"
+        return describe_call(task.function, args, kwargs)
 
     def describe_shortly(self, task: Call) -> str:
         """Unpickling large arguments for it would take long."""
@@ -113,6 +128,13 @@ class Calls:
         futures = [call.future for call in self._waiting]
         self._waiting.clear()
         return futures
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Takes numbers, text and the like only: the rest may be what a worker has died of."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} is not plain")
 
 
 _repr = reprlib.Repr()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastgear.pool.frame import CALLS, FUNCTION, STARMAP, unpack
+from fastgear.pool.frame import CALLS, FUNCTION, STARMAP, most_calls, unpack
 from fastgear.pool.functions import Functions, at_home
 from fastgear.pool.line import Line
 from fastgear.pool.memory import Memory
@@ -29,25 +30,32 @@ class ChildTask:
 
     path: str
     memory: Memory
-    max_frames: int = 0  # after which a worker leaves; 0: never
+    max_tasks: int = 0  # calls, and frames of maps, after which a worker leaves; 0: never
     private: bool = False  # what a call does to its arguments is not to be seen when it is tried again
     initializer: Callable[..., Any] | None = None
     initargs: tuple[Any, ...] = ()
+    authkey: bytes | None = None  # of multiprocessing, so that its managers know the workers
 
 
 def main(context: Any, task: ChildTask) -> None:
     """Until SIGTERM, which lets the frame in hand be finished, or the end of the server."""
+    if task.authkey is not None:
+        import multiprocessing
+
+        multiprocessing.current_process().authkey = task.authkey
     if task.initializer is not None:
         at_home(task.initializer)(*task.initargs)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(task.path)
-        _Worker(context, task, sock).run()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server has ended
+            _Worker(context, task, sock).run()
 
 
 class _Worker:
     def __init__(self, context: Any, task: ChildTask, sock: socket.socket) -> None:
         self._context = context
-        self._left = task.max_frames or -1  # frames until it leaves by itself
+        self._left = task.max_tasks or -1  # calls, and frames of maps, until it leaves by itself
+        self._most_calls = most_calls(task.max_tasks)
         self._leaving = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._line = Line(sock.fileno(), self._wake_read)
@@ -84,8 +92,9 @@ class _Worker:
         self._handle, _, _, workload = packet.args
         number, kind, content = unpack(workload)
         self._context.begin("frame", number)
-        self._left -= 1
-        self._leaving = self._leaving or self._left == 0
+        if self._left > 0:
+            self._left = max(0, self._left - (len(content) if kind == CALLS else 1))
+            self._leaving = self._leaving or self._left < (self._most_calls if kind == CALLS else 1)
         self._area.begin(number)
         if kind == CALLS:
             self._run_calls(content)

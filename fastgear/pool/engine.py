@@ -8,9 +8,12 @@ there is one, which then turns the server's loop as well, and otherwise the coll
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
+import os
 import select
+import sys
 import threading
 import time
 from collections import deque
@@ -25,7 +28,7 @@ from fastgear.pool.area import PoolArea
 from fastgear.pool.calls import Calls
 from fastgear.pool.child import ChildTask, main
 from fastgear.pool.doorway import Doorway
-from fastgear.pool.frame import FUNCTION, LAP_BYTES, TRAILER
+from fastgear.pool.frame import FUNCTION, LAP_BYTES, TRAILER, most_calls
 from fastgear.pool.functions import Packer
 from fastgear.pool.memory import Memory
 from fastgear.pool.outcome import pack_failure
@@ -37,7 +40,7 @@ from fastgear.pool.transfer import Transfer
 from fastgear.pool.values import Failure, read_records
 from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
 from fastgear.server.server import Server
-from fastgear.supervisor.events import Died, Reason, StartFailed
+from fastgear.supervisor.events import Died, Ready, Reason, StartFailed
 from fastgear.supervisor.launch import Workers, launch
 from fastgear.types import PoolStats
 
@@ -66,28 +69,34 @@ class Engine:
         start: str = "auto",
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
-        max_frames: int = 0,
+        max_tasks: int = 0,
         retries: int = 0,
         shared_memory: int | None = None,
+        finishes: bool = False,
     ) -> None:
         self.workers = config.workers or usable_cpus()
         self.lock = threading.RLock()
         self.failure: BaseException | None = None  # why nothing works any more
         self._memory = Memory(_AREAS * self.workers + 4, shared_memory)
+        self._areas: list[PoolArea] = []
         self.transfer = Transfer(self._memory.arena)
         self.packer = Packer(self.transfer)
-        self.calls = Calls(self.workers, self.transfer)
+        self.calls = Calls(self.workers, self.transfer, most_calls(max_tasks))
         self._later: deque[Callable[[], None]] = deque()
         self._config = config
         self._start = start
         self._initializer, self._initargs = initializer, initargs
-        self._max_frames = max_frames
+        self._max_tasks = max_tasks
         self._retries = retries
+        self._finishes = finishes  # at the end of the program, what it has in hand
         self._limit = 2 * self.workers
         self._sources: deque[Source] = deque()  # those that may have something to send
         self._number = 0
         self._submitted: deque[Piece] = deque()  # not acknowledged yet
         self._by_handle: dict[bytes, Piece] = {}
+        self._dying: list[
+            tuple[Piece, int, int]
+        ] = []  # whose workers are dead, their pids, and how many tasks were begun
         self._outstanding = 0
         self._deaths: dict[int, Died] = {}
         self._died_total = 0
@@ -101,17 +110,45 @@ class Engine:
         self._look_at = _FOREVER  # when frames of many tasks are looked after
         self._collector: threading.Thread | None = None
         self._closing = False
+        self._closer = 0  # the thread that closes it
+        self._pid = os.getpid()
+        self._ready = 0  # how many workers have been
 
     # -- life
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is the process that started it, and not a fork of that: threads are not copied."""
+        return os.getpid() == self._pid
+
+    @property
+    def running(self) -> bool:
+        return self in _open and not self._closing
+
+    def check_process(self) -> None:
+        """Raises RuntimeError in a fork."""
+        if not self.is_ours:
+            raise RuntimeError(
+                f"this pool belongs to process {self._pid}, of which this one is a fork; make another one"
+            )
+
     def start(self) -> None:
         """Processes first, then threads, so that the processes can be forked."""
+        if _exiting:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         doorway = Doorway()
         self._reader = PacketReader()
         task = ChildTask(
-            doorway.path, self._memory, self._max_frames, self._retries > 0, self._initializer, self._initargs
+            doorway.path,
+            self._memory,
+            self._max_tasks,
+            self._retries > 0,
+            self._initializer,
+            self._initargs,
+            authkey=_authkey(),
         )
-        with contextlib.closing(doorway):
+        with contextlib.closing(doorway), contextlib.ExitStack() as undo:
+            undo.callback(self._close_memory)
             self._workers: Workers = launch(
                 main,
                 task,
@@ -124,46 +161,67 @@ class Engine:
             self._server = Server(
                 doorway.socket, config=ServerConfig(max_output=_NO_LIMIT, max_packet_size=2**32, job_retries=0)
             )
+            undo.callback(self._workers.close)
             self._server.start()
+            undo.pop_all()
         self._local = self._server.connect()
         self.packer.forked(self._workers.start == "fork")
         self._watcher = threading.Thread(target=self._watch, name="fastgear-pool-watcher", daemon=True)
         self._watcher.start()
+        _open.add(self)
 
     def close(self, *, kill: bool) -> None:
         """End the workers: at once with `kill`, else as soon as they have finished what they have in hand."""
+        if not self.is_ours:
+            return
+        if self._closer == threading.get_ident():  # a callback of what this very end has failed
+            return
         with self.lock:
             if self._closing:
+                self._died.wait_for(lambda: self not in _open)
                 return
+            self._closer = threading.get_ident()
+            if self._initializer is not None and not kill:  # which is to have run, even if nothing else has
+                self._died.wait_for(lambda: self._ready >= self.workers or self.failure is not None)
             self._closing = True
-        if kill:
-            self._fail(CancelledError("the pool was ended"))
-        with self._workers_lock:
-            if kill or self.failure is not None:
-                self._workers.stop()
-            else:
-                self._workers.drain()
-        if not kill:
-            self._watcher.join(self._config.drain_s or None)
-        self._local.close()
-        self._server.stop()  # while the processes end
-        self._watcher.join(_STOP_S)
+        try:
+            if kill:
+                self._fail(CancelledError("the pool was ended"))
+            with self._workers_lock:
+                if kill or self.failure is not None:
+                    self._workers.stop()
+                else:
+                    self._workers.drain()
+            self._local.close()
+            self._server.stop()  # while the processes end; it tells also those to leave that hear no SIGTERM
+            self._watcher.join(_STOP_S if kill else self._config.drain_s or None)
+        finally:  # a KeyboardInterrupt ends the workers now
+            self._end()
+
+    def _end(self) -> None:
         with self._workers_lock:
             self._workers.close()
         self._watcher.join()
         if self._collector is not None and self._collector is not threading.current_thread():
             self._collector.join()
-        self._areas = []
         del self._local  # with which the server's memory goes
+        self._close_memory()
+        with self.lock:
+            _open.discard(self)
+            self._died.notify_all()
+
+    def _close_memory(self) -> None:
+        self._areas = []
         self._memory.close()
 
     def _fail(self, error: BaseException) -> None:
         """Nothing will be run any more: all that is under way ends with this."""
         with self.lock:
             self.failure = self.failure or error
-            pieces = [*self._submitted, *self._by_handle.values()]
+            pieces = [*self._submitted, *self._by_handle.values(), *(dying[0] for dying in self._dying)]
             self._submitted.clear()
             self._by_handle.clear()
+            self._dying.clear()
             self._outstanding = 0
             for source in self._sources:
                 while (piece := source.next_piece()) is not None:
@@ -253,6 +311,7 @@ class Engine:
     def wait(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
         """Receive until `done()`, which is asked after everything that comes; False when the time is over before."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        self.check_process()
         self._waiters.append(None)
         try:
             return self._wait(done, deadline)
@@ -261,6 +320,8 @@ class Engine:
 
     def _wait(self, done: Callable[[], bool], deadline: float | None) -> bool:
         while not done():
+            if self not in _open:  # it has ended
+                return done()
             if self.calls.unsettled or self._later:  # this may be a callback of something that came together with it
                 self.settle()
                 continue
@@ -341,13 +402,12 @@ class Engine:
                 self.wake()
 
     def _take(self, data: bytes) -> None:
-        deaths: list[tuple[Piece, int, int]] = []
         with self.lock:
             for packet in self._reader.feed(data) if self.failure is None else ():
-                self._take_packet(packet, deaths)
+                self._take_packet(packet)
             self._pump()
-        for piece, pid, begun in deaths:
-            self._bury(piece, pid, begun)
+        while self._dying:
+            self._bury()
 
     def _look_after_frames(self) -> None:
         """Those of many tasks that are out for long: fetch what they have finished, and let idle workers help them."""
@@ -372,7 +432,7 @@ class Engine:
         failures = read_records(records, 0, len(records), values, self.transfer.unpack_outcome)
         self._deliver(piece, values, failures > 0)
 
-    def _take_packet(self, packet: Packet, deaths: list[tuple[Piece, int, int]]) -> None:
+    def _take_packet(self, packet: Packet) -> None:
         kind = packet.type
         if kind is PacketType.JOB_CREATED:
             self._by_handle[packet.args[0]] = self._submitted.popleft()
@@ -384,7 +444,7 @@ class Engine:
             piece.flushed, piece.seen_bytes = len(piece.values), 0
         elif kind is PacketType.WORK_FAIL:
             piece = self._by_handle.pop(packet.args[0])
-            deaths.append((piece, *self._recover(piece)))  # before the supervisor's word frees the area
+            self._dying.append((piece, *self._recover(piece)))  # before the supervisor's word frees the area
         elif kind is PacketType.ERROR:
             error = ServerError(*(argument.decode("utf-8", "replace") for argument in packet.args))
             piece = self._submitted.popleft()
@@ -450,6 +510,8 @@ class Engine:
                     self._note_death(event)
                 elif isinstance(event, StartFailed):
                     self._start_failed = event
+                elif isinstance(event, Ready):
+                    self._note_ready()
         if not self._closing:
             self._fail(self._explain_end())
 
@@ -460,6 +522,11 @@ class Engine:
             text = self._start_failed.text
             return CannotStart(f"the pool's workers cannot start: {text.splitlines()[-1]}", remote_traceback=text)
         return CannotStart("the pool's supervisor has ended", remote_traceback="")
+
+    def _note_ready(self) -> None:
+        with self.lock:
+            self._ready += 1
+            self._died.notify_all()
 
     def _note_death(self, event: Died) -> None:
         with self.lock:
@@ -490,9 +557,12 @@ class Engine:
 
     _tidied_at = 0.0
 
-    def _bury(self, piece: Piece, pid: int, begun: int) -> None:
-        """Its worker is gone: name the task that it was at, and run the others elsewhere."""
+    def _bury(self) -> None:
+        """A worker is gone: name the task that it was at, and run the others elsewhere."""
         with self.lock:
+            if not self._dying:  # all has failed meanwhile
+                return
+            piece, pid, begun = self._dying.pop(0)
             self._outstanding -= 1
             piece.leases = None
             finished = len(piece.values)
@@ -509,13 +579,27 @@ class Engine:
                     return
                 if begun < len(piece.tasks):
                     self._send_again(piece.split(begun))
-            else:
-                self._send_again(piece.split(finished) if finished else piece)
+            elif not self._is_to_blame(piece, finished):
                 self._pump()
                 return
             self._pump()
-            error = self._obituary(pid, piece.source.describe(piece.tasks[finished]))
+            error = self._obituary(pid, piece.source.describe(piece.tasks[finished], begun=begun > finished))
             self._deliver_failure(piece, error, 1)
+
+    def _is_to_blame(self, piece: Piece, finished: int) -> bool:
+        """The worker had begun none of the tasks that are left. By chance; or it died of what it unpickled for one of them,
+        which is found by halves. True when a single one is left, whose workers die each time."""
+        rest = piece.split(finished) if finished else piece
+        rest.deaths += 1
+        if rest.deaths > max(1, self._retries):
+            if rest is piece and len(rest.tasks) == 1:
+                return True
+            if len(rest.tasks) > 1:
+                half = rest.split(len(rest.tasks) // 2)
+                half.deaths = rest.deaths = max(1, self._retries)
+                self._send_again(half)
+        self._send_again(rest)
+        return False
 
     def _recover(self, piece: Piece) -> tuple[int, int]:
         """Take what the dead worker has left in its area; its pid, and how many tasks it had begun."""
@@ -561,9 +645,43 @@ class Engine:
                 died=self._died_total,
             )
 
-    def __del__(self) -> None:
-        if not self._closing and hasattr(self, "_local"):
-            self.close(kill=True)
+    def abandon(self) -> None:
+        """Nobody can give it work any more: finish what there is, and end, in the background. For finalizers."""
+        if self.running and self.is_ours and not sys.is_finalizing():
+            threading.Thread(target=self.finish, name="fastgear-pool-abandoned", daemon=True).start()
+
+    def finish(self) -> None:
+        """Wait until all is done, and end the workers."""
+        if self.is_ours:
+            self.wait(lambda: self.is_idle)
+            self.close(kill=False)
+
+
+_open: set[Engine] = set()
+
+
+_exiting = False
+
+
+@atexit.register
+def _at_exit() -> None:
+    """End those that are left, some after they have finished; but not those after a KeyboardInterrupt that nobody has caught."""
+    global _exiting
+    _exiting = True
+    interrupted = issubclass(getattr(sys, "last_type", None) or object, KeyboardInterrupt)
+    try:
+        for engine in list(_open):
+            if engine._finishes and not interrupted:
+                engine.finish()
+    finally:
+        for engine in list(_open):
+            engine.close(kill=True)
+
+
+def _authkey() -> bytes | None:
+    """multiprocessing's, in a program that uses it. A copy, since the original refuses to be pickled."""
+    process = sys.modules.get("multiprocessing.process")
+    return bytes(process.current_process().authkey) if process is not None else None
 
 
 def _own_threads() -> int:

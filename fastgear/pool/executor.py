@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import atexit
 import concurrent.futures
 import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from types import TracebackType
 from typing import Any, TypeVar
 
 from fastgear.config import SupervisorConfig
@@ -30,7 +30,8 @@ class Executor(concurrent.futures.Executor):
 
     `max_workers` is by default the number of CPUs that this process may use. `initializer` is called with `initargs` in each
     worker; what it raises ends all. Workers are forked where this process has a single thread, and fresh interpreters
-    otherwise (`start_method` "auto", "fork" or "spawn"). `max_tasks_per_child` replaces a worker after so many frames of tasks.
+    otherwise (`start_method` "auto", "fork" or "spawn"), which do not run the main script again. `max_tasks_per_child` replaces
+    a worker after so many calls, or frames of a map.
 
     A worker that dies costs the task that it ran: its future raises WorkerDied, unless `retries` lets it be tried again
     elsewhere so many times. Small tasks travel together, so that each costs little. Large buffers, such as arrays of numpy's,
@@ -72,9 +73,10 @@ class Executor(concurrent.futures.Executor):
             start=start_method,
             initializer=initializer,
             initargs=initargs,
-            max_frames=max_tasks_per_child or 0,
+            max_tasks=max_tasks_per_child or 0,
             retries=retries,
             shared_memory=shared_memory,
+            finishes=True,
         )
         self._lock = threading.Lock()
         self._started: Engine | None = None
@@ -83,14 +85,16 @@ class Executor(concurrent.futures.Executor):
     @property
     def _engine(self) -> Engine:
         """Started at the first use."""
+        if self._started is not None:
+            self._started.check_process()
         with self._lock:
-            if self._shut_down:
+            if self._shut_down or (self._started is not None and not self._started.running):
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if self._started is None:
                 engine = self._make()
                 engine.start()
                 self._started = engine
-                _running.add(self)
+                weakref.finalize(self, engine.abandon).atexit = False
             return self._started
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
@@ -125,7 +129,8 @@ class Executor(concurrent.futures.Executor):
         shown = Watched(run, len(items) if isinstance(items, Sized) else None) if progress else run
         engine.collect()
         run.begin()
-        return _results(shown, None if timeout is None else time.monotonic() + timeout)
+        keep = self if buffersize is not None else None  # which has something to send as long as this goes on
+        return _results(shown, None if timeout is None else time.monotonic() + timeout, keep)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls, and end the workers when all that were taken are done.
@@ -140,10 +145,18 @@ class Executor(concurrent.futures.Executor):
         if cancel_futures:
             engine.cancel_waiting()
         if wait:
-            _finish(engine)
+            engine.finish()
         else:
-            threading.Thread(target=_finish, args=(engine,), name="fastgear-shutdown").start()
-        _running.discard(self)
+            threading.Thread(target=engine.finish, name="fastgear-pool-shutdown", daemon=True).start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Shut down, and wait; but a KeyboardInterrupt ends all at once, tasks that run included."""
+        if isinstance(error, KeyboardInterrupt) and self._started is not None:
+            self._shut_down = True
+            self._started.close(kill=True)
+        self.shutdown()
 
     def stats(self) -> PoolStats:
         """What the workers are doing and have done. Empty before the first call."""
@@ -156,7 +169,6 @@ class Executor(concurrent.futures.Executor):
             engine = self._started
         if engine is not None:
             engine.close(kill=True)
-        _running.discard(self)
 
     @property
     def is_usable(self) -> bool:
@@ -164,29 +176,13 @@ class Executor(concurrent.futures.Executor):
         return not self._shut_down and (self._started is None or self._started.failure is None)
 
 
-def _results(run: Run | Watched, deadline: float | None) -> Generator[Any, None, None]:
+def _results(run: Run | Watched, deadline: float | None, keep: Executor | None) -> Generator[Any, None, None]:
     try:
         while True:
             try:
-                value = run.next(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                value = [run.next(None if deadline is None else max(0.0, deadline - time.monotonic()))]
             except StopIteration:
                 return
-            yield value
+            yield value.pop()  # and keep it no longer
     finally:
         run.cancel()
-
-
-def _finish(engine: Engine) -> None:
-    engine.wait(lambda: engine.is_idle)
-    engine.close(kill=False)
-
-
-_running: weakref.WeakSet[Executor] = weakref.WeakSet()
-
-
-def _at_exit() -> None:
-    for executor in list(_running):
-        executor.shutdown()
-
-
-atexit.register(_at_exit)

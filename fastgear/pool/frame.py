@@ -15,7 +15,18 @@ from typing import Any
 
 from fastgear.pool.transfer import Sent
 
-__all__ = ["CALLS", "FUNCTION", "LAP_BYTES", "MAP", "STARMAP", "TRAILER", "pack_calls", "pack_items", "unpack"]
+__all__ = [
+    "CALLS",
+    "FUNCTION",
+    "LAP_BYTES",
+    "MAP",
+    "STARMAP",
+    "TRAILER",
+    "most_calls",
+    "pack_calls",
+    "pack_items",
+    "unpack",
+]
 
 FUNCTION = b"fastgear"  # the one that all workers of a pool can do
 MAP, STARMAP, CALLS = range(3)
@@ -31,6 +42,11 @@ def pack_items(number: int, kind: int, function: Sent, items: Sent) -> bytes:
 
 def pack_calls(number: int, calls: list[tuple[Sent, Sent]]) -> bytes:
     return _HEADER.pack(number, CALLS) + marshal.dumps(calls)
+
+
+def most_calls(max_tasks: int) -> int:
+    """In a frame, so that a worker can leave before it has run more than `max_tasks`; 0: any number."""
+    return max(1, max_tasks // 8) if max_tasks else 0
 
 
 def unpack(data: bytes) -> tuple[int, int, Any]:

@@ -13,7 +13,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from pickle import PickleBuffer
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from fastgear.errors import TransferError
@@ -37,6 +37,7 @@ class Packer:
         self._transfer = transfer
         self._known: dict[Any, bytes | Packed] = {}
         self._inherited: dict[str, Any] | None = None  # what __main__ defined when workers were forked
+        self._defined: dict[str, Any] = {}  # and what it defined when one of its functions was packed last
         self._numbers = itertools.count(1)
         self._last: tuple[bytes, Packed] | None = None  # the last large one, and its pickle
 
@@ -44,9 +45,15 @@ class Packer:
         self._inherited = _definitions() if forked else None
 
     def pack(self, function: Any) -> bytes | Packed:
-        """A plain function only once, with what it refers to then; what has a state of its own, such as a closure, a partial
-        or a bound method, each time. Raises TransferError for what even cloudpickle cannot pickle."""
+        """A plain function only once, with what it refers to then, and again when something in `__main__` is defined anew; what
+        has a state of its own, such as a closure, a partial or a bound method, each time. Raises TransferError for what even
+        cloudpickle cannot pickle."""
         stateless = _is_stateless(function)
+        if stateless and function.__module__ == "__main__":
+            defined = _definitions()
+            if defined != self._defined:
+                self._defined = defined
+                self._known.clear()
         known = self._known.get(function) if stateless else None
         if known is not None:
             return known
@@ -90,7 +97,9 @@ def _definitions() -> dict[str, Any]:
 
 def _is_stateless(function: Any) -> bool:
     kind = type(function)
-    return (kind is FunctionType and function.__closure__ is None) or kind is BuiltinFunctionType
+    if kind is FunctionType:
+        return function.__closure__ is None
+    return kind is BuiltinFunctionType and isinstance(function.__self__, (ModuleType, type, type(None)))
 
 
 class Functions:
@@ -106,7 +115,7 @@ class Functions:
             return self._unpack_large(sent)
         function = self._by_bytes.get(sent)
         if function is None:
-            function = at_home(self._transfer.unpack(sent))
+            function = self._bring(self._transfer.unpack(sent))
             if len(self._by_bytes) >= _KEPT:
                 self._by_bytes.clear()
             self._by_bytes[sent] = function
@@ -116,27 +125,63 @@ class Functions:
         """All workers read the same memory; what a call writes to a function's buffers is its worker's own."""
         function = self._large.get(sent[0])
         if function is None:
-            function = at_home(self._transfer.unpack(sent, private=True))
+            function = self._bring(self._transfer.unpack(sent, private=True))
             if len(self._large) >= _KEPT_LARGE:
                 self._large.popitem(last=False)
             self._large[sent[0]] = function
         self._large.move_to_end(sent[0])
         return function
 
+    def _bring(self, function: Any) -> Any:
+        """Those that are here may refer to what it brings another definition of: they bring theirs when they come again."""
+        function, has_replaced = _bring_home(function)
+        if has_replaced:
+            self._by_bytes.clear()
+            self._large.clear()
+        return function
+
 
 def at_home(function: Any) -> Any:
     """A function of `__main__` that came by value, with this process's `__main__` as its globals.
 
-    What it refers to and `__main__` does not have is put there, functions alike.
+    What it refers to and `__main__` does not have is put there, functions alike. Functions that `__main__` has under their own
+    names give way to those that come, which may have been defined anew since.
     """
+    return _bring_home(function)[0]
+
+
+def _bring_home(function: Any) -> tuple[Any, bool]:
+    """The function, and whether another has given way."""
     home = vars(sys.modules["__main__"])
     if type(function) is not FunctionType or function.__module__ != "__main__" or function.__globals__ is home:
-        return function
+        return function, False
     brought = function.__globals__
+    has_replaced = False
     for name, value in list(brought.items()):
         if name not in home:
             home[name] = _moved(value, home) if _came_with(value, brought) else value
-    return _moved(function, home)
+        elif _came_with(value, brought) and _gives_way(home[name], name, home, value):
+            home[name] = _moved(value, home)
+            has_replaced = True
+    return _moved(function, home), has_replaced
+
+
+def _gives_way(there: Any, name: str, home: dict[str, Any], value: FunctionType) -> bool:
+    """Not what an initializer has put there under another name than its own."""
+    if type(there) is not FunctionType or there.__globals__ is not home:
+        return False
+    return there.__qualname__ == value.__qualname__ == name and not _is_same(there, value)
+
+
+def _is_same(one: FunctionType, other: FunctionType) -> bool:
+    try:
+        return bool(
+            one.__code__ == other.__code__
+            and (one.__defaults__, one.__kwdefaults__) == (other.__defaults__, other.__kwdefaults__)
+            and one.__closure__ is other.__closure__ is None
+        )
+    except Exception:  # arrays cannot be compared so
+        return False
 
 
 def _came_with(value: Any, brought: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fastgear.pool.calls import Call, name_of
+from fastgear.pool.calls import Call
 from fastgear.pool.engine import Engine
 
 __all__ = ["HelpingFuture", "late", "submit"]
@@ -36,7 +36,7 @@ class HelpingFuture(concurrent.futures.Future[T]):
 
     def _help(self, timeout: float | None) -> float | None:
         """The time that is left to wait after helping: none."""
-        if self.done():
+        if self.done() or not self.engine.running:
             return timeout
         return None if self.engine.wait(self.done, timeout) else 0
 
@@ -64,8 +64,7 @@ def submit(
     """
     engine = future.engine
     try:
-        packed = engine.packer.pack_arguments((args, kwargs))
-        call = Call(engine.packer.pack(function), packed, future, name_of(function))
+        call = Call(function, engine.packer.pack(function), engine.packer.pack_arguments((args, kwargs)), future)
     except Exception as error:
         future.set_running_or_notify_cancel()
         future.set_exception(error)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import marshal
 import pickle
 import traceback
 from typing import Any
@@ -44,21 +45,21 @@ def pack_failure(error: BaseException) -> bytes:
     """The exception itself where it survives pickling, else a RemoteError that tells of it."""
     text = _text(error)
     try:
-        data = _dumps((error, text))
+        data = _dumps(error)
         pickle.loads(data)
-        return data
-    except Exception as reason:
+    except BaseException as reason:
         kind = type(error).__name__
         stand_in = RemoteError(
             f"{kind}: {_words(error)} (the exception itself cannot be sent: {reason})", kind=kind, remote_traceback=text
         )
-        return pickle.dumps((stand_in, text), PROTOCOL)
+        data = pickle.dumps(stand_in, PROTOCOL)
+    return marshal.dumps((data, text))
 
 
 def _words(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except BaseException:
         return "its text raises, too"
 
 
@@ -74,11 +75,18 @@ def _text(error: BaseException) -> str:
 def rebuild(data: bytes) -> BaseException:
     """What `pack_failure` had, with the worker's traceback as its cause."""
     error: BaseException
-    error, text = pickle.loads(data)
+    packed, text = marshal.loads(data)
+    try:
+        error = pickle.loads(packed)
+    except (Exception, SystemExit) as reason:  # as it could not there
+        error = RemoteError(
+            f"what the task raised cannot be rebuilt here: {type(reason).__name__}: {_words(reason)}",
+            remote_traceback=text,
+        )
     error.__cause__ = RemoteTraceback(text)
     return error
 
 
-def cannot_be_read(error: Exception) -> bytes:
+def cannot_be_read(error: BaseException) -> bytes:
     """In place of a result that was pickled well and cannot be unpickled here."""
     return pack_failure(TransferError(f"a task's result cannot be unpickled here: {type(error).__name__}: {error}"))

@@ -18,6 +18,7 @@ class Piece:
 
     __slots__ = (
         "attempts",
+        "deaths",
         "flushed",
         "following",
         "has_failure",
@@ -36,6 +37,7 @@ class Piece:
         self.values: list[Any] = []
         self.number = 0  # of the frame that it travels as
         self.attempts = 0  # how often its first task was given to a worker that died of it
+        self.deaths = 0  # of workers that had it in hand and had begun none of its tasks
         self.flushed = 0  # values that came ahead of the result, as records that the worker's area has no more
         self.seen_bytes = 0  # of the records in the area that were fetched ahead
         self.is_late = False  # it has taken much longer than it was to
@@ -73,8 +75,8 @@ class Source(Protocol):
     def advance(self, piece: Piece, start: int) -> None:
         """Its values from `start` on are new."""
 
-    def describe(self, task: Any) -> str:
-        """What somebody would have written to call it."""
+    def describe(self, task: Any, *, begun: bool = False) -> str:
+        """What somebody would have written to call it. With `begun`, a worker has unpickled all of it and lived."""
 
     def describe_shortly(self, task: Any) -> str:
         """The same, where it costs little."""

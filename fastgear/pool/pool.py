@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Any, TypeVar
@@ -27,8 +28,9 @@ log = logging.getLogger(__name__)
 class AsyncResult:
     """What `Pool.apply_async` and the like return: multiprocessing's interface to a future."""
 
-    def __init__(self, future: concurrent.futures.Future[Any]) -> None:
+    def __init__(self, future: concurrent.futures.Future[Any], pool: Pool) -> None:
         self._future = future
+        self._pool = pool  # which is not to be taken for forgotten
 
     def get(self, timeout: float | None = None) -> Any:
         """The result, waiting for it; raises what the call raised, and TimeoutError."""
@@ -128,7 +130,7 @@ class Pool:
             start=start_method,
             initializer=initializer,
             initargs=tuple(initargs),
-            max_frames=maxtasksperchild or 0,
+            max_tasks=maxtasksperchild or 0,
             retries=retries,
             shared_memory=shared_memory,
         )
@@ -150,7 +152,7 @@ class Pool:
     ) -> AsyncResult:
         """Call it in a worker. The callbacks are run by whichever thread receives, and had better be quick."""
         future = _Reporting(self._running(), callback, error_callback)
-        return AsyncResult(submit(future, func, tuple(args), kwds or {}))
+        return AsyncResult(submit(future, func, tuple(args), kwds or {}), self)
 
     # -- many, all at once
 
@@ -218,8 +220,7 @@ class Pool:
         if self._state == "running":
             raise ValueError("Pool is still running")
         if self._state == "closed":
-            self._engine.wait(lambda: self._engine.is_idle)
-            self._engine.close(kill=False)
+            self._engine.finish()
             self._state = "ended"
 
     def __enter__(self) -> Pool:
@@ -230,6 +231,13 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.terminate()
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        engine: Engine | None = getattr(self, "_engine", None)
+        if engine is not None and engine.running and engine.is_ours:
+            if self._state == "running":
+                warn(f"nobody has closed {self!r}", ResourceWarning, source=self)
+            engine.abandon()
 
     def __repr__(self) -> str:
         return f"<fastgear.Pool {self._state}, {self._engine.workers} workers>"
@@ -270,13 +278,14 @@ class Pool:
             watch(run, len(items))
         engine.collect()
         run.begin()
-        return AsyncResult(future)
+        return AsyncResult(future, self)
 
     def _iterate(
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int, *, ordered: bool
     ) -> Iterator[Any]:
         engine = self._running()
         run = Run(engine, func, iter(iterable), chunksize=_least(chunksize), ordered=ordered)
+        run.keep = self
         total = len(iterable) if isinstance(iterable, Sized) else None
         shown: Iterator[Any] = Watched(run, total) if self._progress else run
         engine.collect()

@@ -63,6 +63,7 @@ class Run:
         self._window = window
         self._ordered = ordered
         self._future = future  # gets the list of results when all have come
+        self.keep: object = None  # what must not go before this
         self.on_values: Watcher | None = None
         self._list = items if isinstance(items, list) else None
         self._iterator = None if self._list is not None else iter(items)
@@ -136,7 +137,7 @@ class Run:
         else:
             future.set_result(results)
 
-    def describe(self, task: Any) -> str:
+    def describe(self, task: Any, *, begun: bool = False) -> str:
         return describe_call(self._function, tuple(task) if self._star else (task,), {})
 
     describe_shortly = describe

@@ -73,6 +73,8 @@ class Transfer:
                 sent = self._place(data, buffers, PICKLE)[0]
         except Exception as error:
             return b"X", pack_failure(_cannot_be_sent(value, error))
+        except BaseException as error:
+            return b"X", pack_failure(error)
         return (letter, sent) if type(sent) is bytes else (b"O", marshal.dumps(sent))
 
     def has(self, packed: Packed, buffers: list[pickle.PickleBuffer]) -> bool:

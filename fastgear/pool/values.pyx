@@ -141,7 +141,7 @@ cdef object unpacked(uint8_t letter, bytes data, buffers):
         raise ValueError(f"a worker sent a record of unknown kind {letter}")
     try:
         return loads(data) if letter == c"P" else buffers(data)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Failure(pickled_unpickling(error))
 
 

@@ -6,15 +6,18 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pool.work import square
+from pool.scripts import eventually, run
+from pool.work import Odd, crash, leave, make_odd, raise_only_there, square
 
-from fastgear import Executor, Pool
+from fastgear import Executor, Pool, RemoteError, TransferError, WorkerDied
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
 
@@ -23,6 +26,7 @@ pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", re
 def shared() -> Iterator[Executor]:
     with Executor(2) as executor:
         executor.submit(square, 1).result(20)
+        assert eventually(lambda: len(executor.stats().workers) == 2, 30)
         yield executor
 
 
@@ -30,13 +34,6 @@ def shared() -> Iterator[Executor]:
 def pool() -> Iterator[Pool]:
     with Pool(2) as made:
         yield made
-
-
-def eventually(true: Callable[[], bool], timeout: float = 10) -> bool:
-    deadline = time.monotonic() + timeout
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return true()
 
 
 def test_an_empty_map_is_over_at_once(pool: Pool) -> None:
@@ -110,7 +107,7 @@ def test_who_waits_sees_what_another_thread_has_received(shared: Executor) -> No
 def test_a_callback_that_exits_is_reported_and_others_are_still_served(shared: Executor) -> None:
     seen: list[str] = []
     future = shared.submit(time.sleep, 0.05)
-    future.add_done_callback(lambda _: os.sys.exit(3))  # type: ignore[attr-defined]
+    future.add_done_callback(lambda _: sys.exit(3))
     future.add_done_callback(lambda _: seen.append("second"))
     assert eventually(future.done)
     assert shared.submit(square, 5).result(20) == 25
@@ -135,3 +132,80 @@ def test_a_cancelled_future_wakes_who_waits_for_it() -> None:
         assert time.monotonic() - begun < 0.8
         assert not running[0].cancel()
         executor.shutdown(cancel_futures=True)
+
+
+def test_an_argument_that_kills_its_worker_costs_its_own_task() -> None:
+    with Executor(2) as executor:
+        with pytest.raises(WorkerDied, match=r"square\(\.\.\.\)") as caught:
+            executor.submit(square, Odd(unpickled=crash)).result(20)  # type: ignore[arg-type]
+        assert caught.value.exit_code == 5
+        assert executor.submit(square, 3).result(20) == 9
+
+
+def test_an_item_that_kills_its_worker_is_found_among_others() -> None:
+    items = [Odd(unpickled=crash) if i == 60 else i for i in range(100)]
+    with Pool(2) as pool:
+        run = pool.imap(lambda x: x, items, chunksize=50)
+        results: list[Any] = []
+        for _ in items:
+            try:
+                results.append(next(run))
+            except WorkerDied:
+                results.append(None)
+        assert results == [None if i == 60 else i for i in range(100)]
+
+
+def test_an_exit_while_something_is_pickled_is_an_exception_of_the_task(shared: Executor) -> None:
+    for words in ({"pickled": leave}, {"unpickled": leave}):
+        error = shared.submit(make_odd, words).exception(20)
+        assert isinstance(error, (SystemExit, TransferError)), error
+    assert isinstance(shared.submit(square, Odd(unpickled=leave)).exception(20), SystemExit)  # type: ignore[arg-type]
+    assert list(shared.map(square, range(5))) == [0, 1, 4, 9, 16]
+
+
+def test_an_exception_that_cannot_be_rebuilt_here_is_told_of(shared: Executor) -> None:
+    with pytest.raises(RemoteError, match="cannot be rebuilt here: ValueError: not here") as caught:
+        shared.submit(raise_only_there).result(20)
+    assert "OnlyThere: words" in caught.value.remote_traceback
+    assert shared.submit(square, 3).result(20) == 9
+
+
+def test_a_result_is_kept_no_longer_than_it_is_looked_at(shared: Executor) -> None:
+    import weakref
+
+    for thing in shared.map(make_odd, [{}] * 5):
+        watch = weakref.ref(thing)
+        del thing
+        assert watch() is None
+
+
+def test_an_initializer_has_run_even_if_nothing_else_has(tmp_path: Path) -> None:
+    def begin() -> None:
+        time.sleep(0.1)
+        (tmp_path / str(os.getpid())).touch()
+
+    pool = Pool(2, begin)
+    pool.close()
+    pool.join()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_managers_of_multiprocessing_know_the_workers(tmp_path: Path) -> None:
+    text = """
+import multiprocessing
+from fastgear import Executor
+if __name__ == "__main__":
+    with multiprocessing.Manager() as manager:
+        values = manager.list()
+        for method in ("fork", "spawn"):
+            with Executor(1, start_method=method) as executor:
+                executor.submit(values.append, method).result(30)
+        print(list(values))
+"""
+    assert run(tmp_path, text) == "['fork', 'spawn']\n"
+
+
+def test_calls_count_one_by_one_towards_a_workers_last(pool: Pool) -> None:
+    with Executor(1, max_tasks_per_child=5) as executor:
+        pids = [future.result(20) for future in [executor.submit(os.getpid) for _ in range(50)]]
+    assert max(pids.count(pid) for pid in pids) <= 5

@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 import pickle
 import resource
+import signal
+import sys
+import threading
 import time
 from typing import Any
 
@@ -95,3 +98,75 @@ def fork_holding(x: Any) -> Any:
         os._exit(0)
     os.waitpid(child, 0)
     return x
+
+
+class Odd:
+    """Does something odd when it is pickled or unpickled."""
+
+    def __init__(self, *, pickled: Any = None, unpickled: Any = None) -> None:
+        self.pickled, self.unpickled = pickled, unpickled or Odd
+
+    def __reduce__(self) -> Any:
+        if self.pickled is not None:
+            self.pickled()
+        return self.unpickled, ()
+
+
+def crash() -> None:
+    os._exit(5)
+
+
+def leave() -> None:
+    sys.exit(7)
+
+
+def make_odd(words: dict[str, Any]) -> Odd:
+    return Odd(**words)
+
+
+class OnlyThere(Exception):
+    """Can be rebuilt in the worker, and not here."""
+
+    def __reduce__(self) -> Any:
+        return only_in, (os.getpid(),)
+
+
+def only_in(pid: int) -> Exception:
+    if os.getpid() != pid:
+        raise ValueError("not here")
+    return OnlyThere("words")
+
+
+def raise_only_there() -> None:
+    raise OnlyThere("words")
+
+
+def fork_and_leave() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+def fork_and_return() -> int:
+    """The child comes back from the task as well, and goes on as if it were the worker."""
+    return os.fork()
+
+
+def start_thread() -> str:
+    threading.Thread(target=time.sleep, args=(0.05,)).start()
+    return "started"
+
+
+def close_standard() -> str:
+    for fd in (0, 1, 2):
+        os.close(fd)
+    return "closed"
+
+
+def close_everything() -> None:
+    os.closerange(0, 1000)
+
+
+def ignore_term() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
