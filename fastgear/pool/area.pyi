@@ -31,6 +31,9 @@ class WorkerArea(Area):
     def end(self) -> None:
         """The frame has left, with all its records; none is in hand."""
 
+    def lose(self) -> None:
+        """In a fork, which must neither begin tasks nor record any: its parent does."""
+
     def leave(self) -> None:
         """Give the area back."""
 

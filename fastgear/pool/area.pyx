@@ -49,6 +49,7 @@ cdef class WorkerArea(Area):
     cdef uint64_t word          # of `claimed`, with no task begun
     cdef uint64_t begun_ns      # the frame
     cdef stopwatch_t watch
+    cdef bint is_lost           # this process is a fork of the one that owns it
 
     def __init__(self, memory, size_t offset, size_t size, pack, send):
         self.pack = pack
@@ -93,6 +94,10 @@ cdef class WorkerArea(Area):
         """The frame has left, with all its records; none is in hand."""
         shared_store(&self.area.done, self.area.done + (shared_load(&self.area.claimed) & COUNT))
         shared_store(&self.area.claimed, 0)
+
+    def lose(self):
+        """In a fork, which must neither begin tasks nor record any: its parent does."""
+        self.is_lost = True
 
     def leave(self):
         """Give the area back."""
@@ -144,9 +149,11 @@ cdef class WorkerArea(Area):
 
     cdef bint claim(self) noexcept:
         cdef uint64_t claimed = shared_load(&self.area.claimed)
-        return not claimed & CLOSED and shared_swap(&self.area.claimed, claimed, claimed + 1)
+        return not self.is_lost and not claimed & CLOSED and shared_swap(&self.area.claimed, claimed, claimed + 1)
 
     cdef int record(self, value) except -1:
+        if self.is_lost:
+            return 0
         cdef size_t used = self.area.used
         cdef Py_ssize_t written = put_plain(self.area.records + used, self.capacity - used, value)
         if written == NO_ROOM and used > 0:
@@ -165,6 +172,8 @@ cdef class WorkerArea(Area):
     cdef int record_packed(self, value, bytes letter) except -1:
         """Beside what is here, or instead of it, or past it when it is larger than all the room."""
         cdef bytes data
+        if self.is_lost:
+            return 0
         letter, data = self.pack(letter, value)
         cdef size_t size = <size_t>PyBytes_GET_SIZE(data) + 5
         cdef size_t used = self.area.used

@@ -17,6 +17,7 @@ from fastgear.pool.line import Line
 from fastgear.pool.memory import Memory
 from fastgear.pool.transfer import Sent, Transfer
 from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
+from fastgear.supervisor.child import flush_streams
 
 __all__ = ["ChildTask", "main"]
 
@@ -65,6 +66,8 @@ class _Worker:
         self._private = task.private
         self._handle = b""
         self._area = task.memory.take_area(os.getpid(), self._transfer.pack_outcome, self._send_records)
+        self._is_fork = False
+        os.register_at_fork(after_in_child=self._become_fork)
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self._on_term)
@@ -80,6 +83,11 @@ class _Worker:
                     self._run_frame(packet)
         if not self._transfer.arena.reading:
             self._area.leave()  # else it is the pool's to clear, once nothing here can be looked at any more
+
+    def _become_fork(self) -> None:
+        """In what a task has forked. If it comes back from the task, it ends there."""
+        self._is_fork = True
+        self._area.lose()
 
     def _on_term(self, number: int, frame: object) -> None:
         self._leaving = True
@@ -100,6 +108,9 @@ class _Worker:
             self._run_calls(content)
         else:
             self._run_items(content, kind == STARMAP)
+        if self._is_fork:
+            flush_streams()
+            os._exit(0)
         self._context.end()
         answer = pack_request(PacketType.WORK_COMPLETE, self._handle, self._area.result())
         self._line.send(answer if self._leaving else answer + _GRAB)
