@@ -40,8 +40,16 @@ class WorkerArea(Area):
     def call_each(self, function: Callable[..., Any], items: list[Any], star: bool) -> None:
         """Call it with each of the items in turn, and record what comes of it; the pool may call a halt in between."""
 
-    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """One task; False when the pool has called a halt."""
+    def call_all(
+        self,
+        function: Callable[..., Any],
+        count: int,
+        arguments: bytes,
+        others: list[Any],
+        unpack: Callable[[Any], Any],
+    ) -> bool:
+        """Call it with the arguments of each of so many calls; False when the pool has called a halt. `unpack` is given one of
+        `others` for those that are not here, and returns arguments and keywords."""
 
     def fail(self, error: BaseException) -> bool:
         """A task that could not even be begun; False when the pool has called a halt."""

@@ -2,9 +2,11 @@
 """Both sides of the shared memory: `WorkerArea` writes, `PoolArea` looks."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject_CallObject
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
+from fastgear.pool.arguments cimport ArgumentsReader
 from fastgear.pool.stopwatch cimport (
     stopwatch_free,
     stopwatch_lap,
@@ -121,17 +123,43 @@ cdef class WorkerArea(Area):
             stopwatch_lap(&self.watch)
         stopwatch_read(&self.watch)
 
-    def call(self, function, tuple args not None, dict kwargs not None):
+    def call_all(self, function, Py_ssize_t count, bytes arguments not None, list others not None, unpack):
+        """Call it with the arguments of each of so many calls; False when the pool has called a halt. `unpack` is given one of
+        `others` for those that are not here, and returns arguments and keywords."""
+        cdef ArgumentsReader reader = ArgumentsReader(arguments)
+        cdef Py_ssize_t next_other = 0
+        cdef bint goes_on = True
+        cdef tuple args
+        stopwatch_skip(&self.watch)
+        for _ in range(count):
+            args = reader.next()
+            kwargs = None
+            if args is None:
+                next_other += 1
+                try:
+                    args, kwargs = unpack(others[next_other - 1])
+                except BaseException as error:
+                    goes_on = self.fail(error)
+                    if goes_on:
+                        continue
+                    break
+            goes_on = self.call(function, args, kwargs)
+            if not goes_on:
+                break
+        stopwatch_read(&self.watch)  # the next function has laps of its own
+        return goes_on
+
+    cdef bint call(self, function, tuple args, kwargs) except -1:
         """One task; False when the pool has called a halt."""
         if not self.claim():
             return False
         try:
-            value = function(*args, **kwargs)
+            value = PyObject_CallObject(function, args) if not kwargs else function(*args, **kwargs)
         except BaseException as error:
             self.record_failure(error)
         else:
             self.record(value)
-        self.lap_alone()
+        stopwatch_lap(&self.watch)
         return True
 
     def fail(self, error not None):
@@ -139,13 +167,8 @@ cdef class WorkerArea(Area):
         if not self.claim():
             return False
         self.record_failure(error)
-        self.lap_alone()
+        stopwatch_lap(&self.watch)
         return True
-
-    cdef void lap_alone(self) noexcept:
-        """Calls of different functions have to be told apart."""
-        self.watch.pending = 1
-        stopwatch_read(&self.watch)
 
     cdef bint claim(self) noexcept:
         cdef uint64_t claimed = shared_load(&self.area.claimed)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastgear.pool.frame import CALLS, FUNCTION, STARMAP, most_calls, unpack
+from fastgear.pool.frame import CALLS, FUNCTION, STARMAP, Group, most_calls, unpack
 from fastgear.pool.functions import Functions, at_home
 from fastgear.pool.line import Line
 from fastgear.pool.memory import Memory
@@ -101,7 +101,7 @@ class _Worker:
         number, kind, content = unpack(workload)
         self._context.begin("frame", number)
         if self._left > 0:
-            self._left = max(0, self._left - (len(content) if kind == CALLS else 1))
+            self._left = max(0, self._left - (sum(group[1] for group in content) if kind == CALLS else 1))
             self._leaving = self._leaving or self._left < (self._most_calls if kind == CALLS else 1)
         self._area.begin(number)
         if kind == CALLS:
@@ -124,14 +124,16 @@ class _Worker:
             return
         self._area.call_each(function, items, star)
 
-    def _run_calls(self, calls: list[tuple[Sent, Sent]]) -> None:
-        for packed, arguments in calls:
+    def _run_calls(self, groups: list[Group]) -> None:
+        for packed, count, arguments, others in groups:
             try:
                 function = self._functions.unpack(packed)
-                args, kwargs = self._transfer.unpack(arguments, self._private)
             except BaseException as error:
-                goes_on = self._area.fail(error)
+                goes_on = all(self._area.fail(error) for _ in range(count))
             else:
-                goes_on = self._area.call(function, args, kwargs)
+                goes_on = self._area.call_all(function, count, arguments, others, self._unpack_arguments)
             if not goes_on:
                 return
+
+    def _unpack_arguments(self, sent: Sent) -> Any:
+        return self._transfer.unpack(sent, self._private)

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 from fastgear.config import SupervisorConfig
 from fastgear.cpus import usable_cpus
 from fastgear.errors import ConfigError
+from fastgear.pool.calls import submit
 from fastgear.pool.engine import Engine
-from fastgear.pool.futures import HelpingFuture, submit
+from fastgear.pool.futures import HelpingFuture
 from fastgear.pool.progress import Watched
 from fastgear.pool.runs import Run
 from fastgear.types import PoolStats
@@ -99,7 +100,7 @@ class Executor(concurrent.futures.Executor):
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
         """Call it in a worker; the future gets what it returns or raises. Raises RuntimeError after `shutdown`."""
-        return submit(HelpingFuture(self._engine), fn, args, kwargs)
+        return submit(HelpingFuture(self._started or self._engine), fn, args, kwargs)
 
     def map(
         self,
@@ -142,6 +143,7 @@ class Executor(concurrent.futures.Executor):
             engine = self._started
         if engine is None:
             return
+        engine.refuse("cannot schedule new futures after shutdown")
         if cancel_futures:
             engine.cancel_waiting()
         if wait:
@@ -168,6 +170,7 @@ class Executor(concurrent.futures.Executor):
             self._shut_down = True
             engine = self._started
         if engine is not None:
+            engine.refuse("cannot schedule new futures after shutdown")
             engine.close(kill=True)
 
     @property

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What goes over the wire between a pool and its workers: frames of tasks there, and their records back.
 
-A frame is the workload of one job: its number and kind, then for MAP and STARMAP the function and a list of items, for CALLS
-a list of (function, arguments), each as `Transfer` sends it. What comes back as result, and as data before it, are records
+A frame is the workload of one job: its number and kind, then for MAP and STARMAP the function and a list of items, each as
+`Transfer` sends it; for CALLS groups, each of them a function, how many calls it is, their arguments as `arguments.pxd` says, and
+a list of those that are elsewhere, as `Transfer` sends them. What comes back as result, and as data before it, are records
 as `values.pxd` describes them; the result ends in the laps of its tasks (see `stopwatch.pxd`), the nanoseconds that the
 frame took, and the number of laps.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import marshal
 import struct
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastgear.pool.transfer import Sent
 
@@ -22,11 +23,14 @@ __all__ = [
     "MAP",
     "STARMAP",
     "TRAILER",
+    "Group",
     "most_calls",
     "pack_calls",
     "pack_items",
     "unpack",
 ]
+
+Group: TypeAlias = tuple[Sent, int, bytes, list[Sent]]
 
 FUNCTION = b"fastgear"  # the one that all workers of a pool can do
 MAP, STARMAP, CALLS = range(3)
@@ -40,8 +44,8 @@ def pack_items(number: int, kind: int, function: Sent, items: Sent) -> bytes:
     return _HEADER.pack(number, kind) + marshal.dumps((function, items))
 
 
-def pack_calls(number: int, calls: list[tuple[Sent, Sent]]) -> bytes:
-    return _HEADER.pack(number, CALLS) + marshal.dumps(calls)
+def pack_calls(number: int, groups: list[Group]) -> bytes:
+    return _HEADER.pack(number, CALLS) + marshal.dumps(groups)
 
 
 def most_calls(max_tasks: int) -> int:

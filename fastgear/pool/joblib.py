@@ -24,7 +24,7 @@ from joblib.parallel import (  # type: ignore[import-untyped]
 )
 
 from fastgear.cpus import usable_cpus
-from fastgear.pool.calls import describe_call
+from fastgear.pool.describe import describe_call
 from fastgear.pool.executor import Executor
 from fastgear.pool.threads import begin_numerical_worker
 

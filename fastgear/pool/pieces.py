@@ -61,6 +61,7 @@ class Source(Protocol):
     """What the engine asks of where tasks come from. It is asked under the engine's lock."""
 
     sizer: Sizer
+    offered: bool  # it is in line to be asked; the engine's note
     name: str | None  # of the function of all its tasks; None where each task has its own
 
     def next_piece(self) -> Piece | None:

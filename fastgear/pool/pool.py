@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 from fastgear.config import SupervisorConfig
 from fastgear.errors import ConfigError
+from fastgear.pool.calls import submit
 from fastgear.pool.engine import Engine
-from fastgear.pool.futures import HelpingFuture, late, submit
+from fastgear.pool.futures import HelpingFuture, late
 from fastgear.pool.progress import Watched, watch
 from fastgear.pool.runs import Run
 from fastgear.types import PoolStats

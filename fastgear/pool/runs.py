@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastgear.pool.calls import describe_call, name_of
 from fastgear.pool.chunks import Sizer
+from fastgear.pool.describe import describe_call, name_of
 from fastgear.pool.frame import MAP, STARMAP, pack_items
 from fastgear.pool.futures import late
 from fastgear.pool.outcome import rebuild
@@ -55,6 +55,7 @@ class Run:
         future: Future[list[Any]] | None = None,
     ) -> None:
         self.sizer = Sizer(engine.workers, chunksize)
+        self.offered = False
         self._engine = engine
         self._function = function
         self.name: str | None = name_of(function)

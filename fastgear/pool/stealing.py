@@ -22,15 +22,15 @@ def area_of(areas: Iterable[PoolArea], piece: Piece) -> PoolArea | None:
     return next((area for area in areas if area.frame == piece.number), None)
 
 
-def fetch_finished(area: PoolArea, piece: Piece, deliver: Callable[[Piece, bytes], None]) -> None:
-    """Deliver the records that are in the area and new."""
+def fetch_finished(area: PoolArea, piece: Piece, deliver: Callable[[Piece, bytes, int], None]) -> None:
+    """Deliver the records that are in the area, from where they are new."""
     found = area.look(piece.number)
     if found is None:
         return
     base, records = found
     if base == piece.flushed and len(records) > piece.seen_bytes:
         piece.seen_bytes, start = len(records), piece.seen_bytes
-        deliver(piece, records[start:])
+        deliver(piece, records, start)
 
 
 def take_back(area: PoolArea, piece: Piece, parts: int) -> list[Piece]:

@@ -15,5 +15,8 @@ cdef enum:
 # Write a plain value to `to` and return how many bytes it took, NOT_PLAIN, or NO_ROOM.
 cdef Py_ssize_t put_plain(uint8_t* to, size_t room, object value) noexcept
 
+# Append the plain value of the record at `at` to `out`, and return where the next one is. Raises ValueError for anything else.
+cdef const uint8_t* read_plain(const uint8_t* at, const uint8_t* last, list out) except NULL
+
 # Write letter, length and bytes: 5 bytes and those.
 cdef void put_counted(uint8_t* to, char letter, const uint8_t* bytes, size_t length) noexcept nogil

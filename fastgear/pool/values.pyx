@@ -101,44 +101,64 @@ cdef const uint8_t* read_one(
     const uint8_t* at, const uint8_t* last, list out, buffers, Py_ssize_t* failures
 ) except NULL:
     cdef uint8_t letter = at[0]
+    cdef uint32_t length
+    if is_plain_letter(letter):
+        return read_plain(at, last, out)
+    length = read_length(at, last)
+    value = unpacked(letter, PyBytes_FromStringAndSize(<const char*>at + 5, length), buffers)
+    failures[0] += type(value) is Failure
+    out.append(value)
+    return at + 5 + length
+
+
+cdef inline bint is_plain_letter(uint8_t letter) noexcept:
+    return letter != c"P" and letter != c"X" and letter != c"O"
+
+
+cdef inline uint32_t read_length(const uint8_t* at, const uint8_t* last) except? 0xFFFFFFFF:
+    cdef uint32_t length
+    if last - at < 5:
+        raise ValueError("a record of a worker is cut off")
+    memcpy(&length, at + 1, 4)
+    if length > <size_t>(last - at - 5):
+        raise ValueError("a record of a worker is cut off")
+    return length
+
+
+cdef const uint8_t* read_plain(const uint8_t* at, const uint8_t* last, list out) except NULL:
+    cdef uint8_t letter = at[0]
     cdef int64_t number
     cdef double real
     cdef uint32_t length
-    at += 1
+    if (letter == c"I" or letter == c"D") and last - at < 9:
+        raise ValueError("a record of a worker is cut off")
     if letter == c"I":
-        memcpy(&number, at, 8)
+        memcpy(&number, at + 1, 8)
         out.append(PyLong_FromLongLong(number))
-        return at + 8
+        return at + 9
     if letter == c"D":
-        memcpy(&real, at, 8)
+        memcpy(&real, at + 1, 8)
         out.append(PyFloat_FromDouble(real))
-        return at + 8
+        return at + 9
     if letter == c"N":
         out.append(None)
-        return at
+        return at + 1
     if letter == c"T" or letter == c"F":
         out.append(PyBool_FromLong(letter == c"T"))
-        return at
-    memcpy(&length, at, 4)
-    at += 4
-    if at + length > last:
-        raise ValueError("a record of a worker is cut off")
+        return at + 1
+    length = read_length(at, last)
     if letter == c"S":
-        out.append(PyUnicode_DecodeUTF8(<const char*>at, length, NULL))
+        out.append(PyUnicode_DecodeUTF8(<const char*>at + 5, length, NULL))
+    elif letter == c"B":
+        out.append(PyBytes_FromStringAndSize(<const char*>at + 5, length))
     else:
-        value = unpacked(letter, PyBytes_FromStringAndSize(<const char*>at, length), buffers)
-        failures[0] += type(value) is Failure
-        out.append(value)
-    return at + length
+        raise ValueError(f"a record of unknown kind {letter}")
+    return at + 5 + length
 
 
 cdef object unpacked(uint8_t letter, bytes data, buffers):
-    if letter == c"B":
-        return data
     if letter == c"X":
         return Failure(data)
-    if letter != c"P" and letter != c"O":
-        raise ValueError(f"a worker sent a record of unknown kind {letter}")
     try:
         return loads(data) if letter == c"P" else buffers(data)
     except (Exception, SystemExit) as error:

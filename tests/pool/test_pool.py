@@ -541,7 +541,7 @@ starts = []
 for _ in range(20):
     with fastgear.Pool(1) as pool:
         pool.apply(abs, (-1,))
-        starts.append(pool._engine._workers.start)
+        starts.append(pool._engine._processes.start_method)
 print(set(starts))
 """
     command = [sys.executable, "-c", code]

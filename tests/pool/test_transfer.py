@@ -38,7 +38,7 @@ from pool.work import (
     write_no_large_files,
 )
 
-import fastgear.pool.engine
+import fastgear.pool.processes
 import fastgear.pool.transfer
 from fastgear import ConfigError, Executor, Pool, TransferError, WorkerDied
 from fastgear.pool.arena import Arena
@@ -379,7 +379,7 @@ def test_a_map_of_many_arrays_has_few_of_them_under_way() -> None:
 
 
 def test_what_is_not_used_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastgear.pool.engine, "_TIDY_S", 0.1)
+    monkeypatch.setattr(fastgear.pool.processes, "_TIDY_S", 0.1)
     with Executor(2) as executor:
         arena = arena_of(executor)
         results = list(executor.map(same, [ramp(8, i) for i in range(20)]))
@@ -456,7 +456,7 @@ def settled(arena: Arena, limit: int) -> bool:
 
 
 def test_a_worker_that_dies_of_an_argument_costs_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastgear.pool.engine, "_TIDY_S", 0.2)
+    monkeypatch.setattr(fastgear.pool.processes, "_TIDY_S", 0.2)
     with Executor(2) as executor:
         most = 0
         for _ in range(12):
@@ -469,7 +469,7 @@ def test_a_worker_that_dies_of_an_argument_costs_no_memory(monkeypatch: pytest.M
 
 def test_workers_killed_in_the_middle_of_transfers_cost_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways are under way all the time; whoever is killed reads, writes or waits."""
-    monkeypatch.setattr(fastgear.pool.engine, "_TIDY_S", 0.2)
+    monkeypatch.setattr(fastgear.pool.processes, "_TIDY_S", 0.2)
     before = segments_in_dev_shm()
     with Executor(2, retries=100) as executor:
         arena = arena_of(executor)

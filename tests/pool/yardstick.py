@@ -114,7 +114,7 @@ class ProcessPoolExecutor(fastgear.Executor):
 
     @property
     def _executor_manager_thread(self) -> Any:
-        return self._engine._watcher
+        return self._engine._processes.listener
 
 
 class Pool(fastgear.Pool):
