@@ -13,7 +13,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from pickle import PickleBuffer
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from fastgear.errors import TransferError
@@ -35,9 +35,8 @@ class Packer:
 
     def __init__(self, transfer: Transfer) -> None:
         self._transfer = transfer
-        self._known: dict[Any, bytes | Packed] = {}
+        self._known: dict[Any, _Known] = {}
         self._inherited: dict[str, Any] | None = None  # what __main__ defined when workers were forked
-        self._defined: dict[str, Any] = {}  # and what it defined when one of its functions was packed last
         self._numbers = itertools.count(1)
         self._last: tuple[bytes, Packed] | None = None  # the last large one, and its pickle
 
@@ -45,27 +44,23 @@ class Packer:
         self._inherited = _definitions() if forked else None
 
     def pack(self, function: Any) -> bytes | Packed:
-        """A plain function only once, with what it refers to then, and again when something in `__main__` is defined anew; what
+        """A plain function only once, with what it refers to then, and again when something of that is defined anew; what
         has a state of its own, such as a closure, a partial or a bound method, each time. Raises TransferError for what even
         cloudpickle cannot pickle."""
-        stateless = _is_stateless(function)
-        if stateless and function.__module__ == "__main__":
-            defined = _definitions()
-            if defined != self._defined:
-                self._defined = defined
-                self._known.clear()
-        known = self._known.get(function) if stateless else None
-        if known is not None:
-            return known
-        try:
-            packed = self._pack_function(function)
-        except Exception as error:
-            raise TransferError(f"the function {function!r} cannot be pickled: {error}") from error
-        if stateless:
+        if not _is_stateless(function):
+            return self._pack(function)
+        known = self._known.get(function)
+        if known is None or not known.is_current():
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            self._known[function] = packed
-        return packed
+            known = self._known[function] = _Known(self._pack(function), function)
+        return known.packed
+
+    def _pack(self, function: Any) -> bytes | Packed:
+        try:
+            return self._pack_function(function)
+        except Exception as error:
+            raise TransferError(f"the function {function!r} cannot be pickled: {error}") from error
 
     def pack_arguments(self, value: Any) -> bytes | Packed:
         """Of a call, or of many. Raises whatever pickling raises, and TransferError for what is too large."""
@@ -93,6 +88,48 @@ class Packer:
 def _definitions() -> dict[str, Any]:
     main = sys.modules.get("__main__")
     return {name: value for name, value in vars(main).items() if isinstance(value, (FunctionType, type))}
+
+
+class _Known:
+    """A function's pickle, and what the definitions were that it refers to, if they can have changed: those of `__main__`."""
+
+    __slots__ = ("packed", "referred")
+
+    def __init__(self, packed: bytes | Packed, function: Any) -> None:
+        self.packed = packed
+        self.referred = tuple(_referred(function).items()) if function.__module__ == "__main__" else ()
+
+    def is_current(self) -> bool:
+        return all(_definition(name) is definition for name, definition in self.referred)
+
+
+def _definition(name: str) -> Any:
+    """What `__main__` defines by this name; None where that is no function and no class."""
+    value = vars(sys.modules["__main__"]).get(name)
+    return value if isinstance(value, (FunctionType, type)) else None
+
+
+def _referred(function: FunctionType) -> dict[str, Any]:
+    """The definitions that a call of it may come to, by their names."""
+    found: dict[str, Any] = {}
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        for name in code.co_names:
+            if name not in found:
+                found[name] = _definition(name)
+                codes += _codes(found[name])
+    return found
+
+
+def _codes(definition: Any) -> list[CodeType]:
+    """Of a function, or of a class's methods, where `__main__` has defined it."""
+    if getattr(definition, "__module__", None) != "__main__":
+        return []
+    parts = vars(definition).values() if isinstance(definition, type) else (definition,)
+    functions = [getattr(part, "__func__", getattr(part, "fget", part)) for part in parts]
+    return [function.__code__ for function in functions if type(function) is FunctionType]
 
 
 def _is_stateless(function: Any) -> bool:
@@ -144,8 +181,8 @@ class Functions:
 def at_home(function: Any) -> Any:
     """A function of `__main__` that came by value, with this process's `__main__` as its globals.
 
-    What it refers to and `__main__` does not have is put there, functions alike. Functions that `__main__` has under their own
-    names give way to those that come, which may have been defined anew since.
+    What it refers to and `__main__` does not have is put there. Functions and classes that `__main__` has under their own names
+    give way to those that come, which may have been defined anew since.
     """
     return _bring_home(function)[0]
 
@@ -159,18 +196,20 @@ def _bring_home(function: Any) -> tuple[Any, bool]:
     has_replaced = False
     for name, value in list(brought.items()):
         if name not in home:
-            home[name] = _moved(value, home) if _came_with(value, brought) else value
-        elif _came_with(value, brought) and _gives_way(home[name], name, home, value):
-            home[name] = _moved(value, home)
+            home[name] = _at_home(value, brought, home)
+        elif _gives_way(home[name], name, value):
+            home[name] = _at_home(value, brought, home)
             has_replaced = True
     return _moved(function, home), has_replaced
 
 
-def _gives_way(there: Any, name: str, home: dict[str, Any], value: FunctionType) -> bool:
+def _gives_way(there: Any, name: str, value: Any) -> bool:
     """Not what an initializer has put there under another name than its own."""
-    if type(there) is not FunctionType or there.__globals__ is not home:
+    if not isinstance(value, (FunctionType, type)) or not isinstance(there, type(value)) or there is value:
         return False
-    return there.__qualname__ == value.__qualname__ == name and not _is_same(there, value)
+    if not there.__module__ == value.__module__ == "__main__" or not there.__qualname__ == value.__qualname__ == name:
+        return False
+    return isinstance(value, type) or not _is_same(there, value)  # type: ignore[arg-type]
 
 
 def _is_same(one: FunctionType, other: FunctionType) -> bool:
@@ -184,8 +223,17 @@ def _is_same(one: FunctionType, other: FunctionType) -> bool:
         return False
 
 
-def _came_with(value: Any, brought: dict[str, Any]) -> bool:
-    return type(value) is FunctionType and value.__globals__ is brought
+def _at_home(value: Any, brought: dict[str, Any], home: dict[str, Any]) -> Any:
+    """What came with a function: functions and the methods of classes get the same globals."""
+    if type(value) is FunctionType and value.__globals__ is brought:
+        return _moved(value, home)
+    if isinstance(value, type) and value.__module__ == "__main__":
+        for name, part in list(vars(value).items()):
+            if type(part) is FunctionType and part.__globals__ is brought:
+                setattr(value, name, _moved(part, home))
+            elif isinstance(part, (classmethod, staticmethod)) and type(part.__func__) is FunctionType:
+                setattr(value, name, type(part)(_moved(part.__func__, home)))
+    return value
 
 
 def _moved(function: FunctionType, home: dict[str, Any]) -> FunctionType:

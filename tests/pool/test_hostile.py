@@ -314,6 +314,44 @@ def test_functions_of_main_are_those_of_now(tmp_path: Path, start: str, how: str
     assert run(tmp_path, _MAIN.format(start=start), how) == "[2, 3]\n[22, 24] 11\n[202, 204] 101\n"
 
 
+_CLASSES = """
+from fastgear import Executor
+def helper(x): return x + 1
+
+class Shape:
+    def __init__(self, x): self.x = x
+    def area(self): return helper(self.x)
+    @classmethod
+    def of(cls, x): return cls(x)
+    @staticmethod
+    def twice(x): return helper(x) * 2
+
+def use(x): return Shape.of(x).area() + Shape.twice(x)
+def same(shape): return isinstance(shape, Shape), Shape(2)
+
+executor = Executor(1, start_method="{start}")
+print(executor.submit(use, 1).result())
+def helper(x): return x + 100
+
+print(executor.submit(use, 1).result())
+class Shape:
+    def __init__(self, x): self.x = x
+    def area(self): return 0
+    of, twice = Shape.__dict__["of"], Shape.__dict__["twice"]
+
+print(executor.submit(use, 1).result())
+knows, made = executor.submit(same, Shape(1)).result()
+print(knows, type(made) is Shape)
+executor.shutdown()
+"""
+
+
+@pytest.mark.parametrize("how", ["file", "stdin"])
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_classes_of_main_are_those_of_now(tmp_path: Path, start: str, how: str) -> None:
+    assert run(tmp_path, _CLASSES.format(start=start), how) == "6\n303\n202\nTrue True\n"
+
+
 def test_a_script_without_a_guard_is_not_run_again(tmp_path: Path) -> None:
     text = """
 print("main")
