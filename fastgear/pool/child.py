@@ -118,7 +118,8 @@ class _Worker:
 
     def _run_items(self, content: tuple[Sent, Sent], star: bool) -> None:
         try:
-            function, items = self._functions.unpack(content[0]), self._transfer.unpack(content[1])
+            function = self._functions.unpack(content[0])
+            items = list(self._transfer.unpack(content[1]))
         except BaseException as error:
             self._area.fail(error)
             return

@@ -18,7 +18,7 @@ from fastgear.pool.calls import submit
 from fastgear.pool.engine import Engine
 from fastgear.pool.futures import HelpingFuture
 from fastgear.pool.progress import Watched
-from fastgear.pool.runs import Run
+from fastgear.pool.runs import Run, all_items
 from fastgear.types import PoolStats
 
 __all__ = ["Executor"]
@@ -125,7 +125,7 @@ class Executor(concurrent.futures.Executor):
         star = len(iterables) != 1
         items: Iterable[Any] = zip(*iterables, strict=False) if star else iterables[0]
         if buffersize is None:
-            items = list(items)
+            items = all_items(items)
         run = Run(engine, fn, items, star=star, chunksize=chunksize, window=buffersize)
         shown = Watched(run, len(items) if isinstance(items, Sized) else None) if progress else run
         engine.collect()

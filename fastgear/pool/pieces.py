@@ -6,6 +6,7 @@ A source knows what its tasks mean: `calls.py` has futures, `runs.py` the items 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from fastgear.pool.chunks import Sizer
@@ -31,7 +32,7 @@ class Piece:
         "values",
     )
 
-    def __init__(self, source: Source, tasks: list[Any]) -> None:
+    def __init__(self, source: Source, tasks: Sequence[Any]) -> None:
         self.source = source
         self.tasks = tasks
         self.values: list[Any] = []
@@ -52,7 +53,7 @@ class Piece:
     def split(self, at: int) -> Piece:
         """Keep the tasks before `at`, and return a piece of the others, which follows this one."""
         rest = Piece(self.source, self.tasks[at:])
-        del self.tasks[at:]
+        self.tasks = self.tasks[:at]
         rest.following, self.following = self.following, rest
         return rest
 

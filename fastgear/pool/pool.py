@@ -17,7 +17,7 @@ from fastgear.pool.calls import submit
 from fastgear.pool.engine import Engine
 from fastgear.pool.futures import HelpingFuture, late
 from fastgear.pool.progress import Watched, watch
-from fastgear.pool.runs import Run
+from fastgear.pool.runs import Run, all_items
 from fastgear.types import PoolStats
 
 __all__ = ["AsyncResult", "Pool", "map"]
@@ -253,7 +253,7 @@ class Pool:
     def _run(
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None, *, star: bool = False
     ) -> Run:
-        items = list(iterable)
+        items = all_items(iterable)
         run = Run(self._running(), func, items, star=star, chunksize=_least(chunksize))
         if self._progress:
             watch(run, len(items))
@@ -273,7 +273,7 @@ class Pool:
         engine = self._running()
         future = _Reporting(engine, callback, error_callback)
         future.set_running_or_notify_cancel()
-        items = list(iterable)
+        items = all_items(iterable)
         run = Run(engine, func, items, star=star, chunksize=_least(chunksize), future=future)
         if self._progress:
             watch(run, len(items))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,9 +23,14 @@ from fastgear.pool.values import Failure
 if TYPE_CHECKING:
     from fastgear.pool.engine import Engine
 
-__all__ = ["Run"]
+__all__ = ["Run", "all_items"]
 
 _AHEAD = 4  # frames for each worker that a lazy run may have taken from its iterator and not yielded
+
+
+def all_items(iterable: Iterable[Any]) -> list[Any] | range:
+    """As they are now, for `Run`. A range, which cannot change, travels as two numbers."""
+    return iterable if type(iterable) is range else list(iterable)
 
 
 class Watcher(Protocol):
@@ -38,8 +43,8 @@ class Watcher(Protocol):
 class Run:
     """The source of its tasks, and the iterator over their results. For one consumer at a time.
 
-    `items` that are a list are taken as workers need them; others lazily, by the consumer, so that never more than `window`
-    of them are taken and not yielded yet (None: a few frames' worth for each worker).
+    `items` that are a list or a range are taken as workers need them; others lazily, by the consumer, so that never more than
+    `window` of them are taken and not yielded yet (None: a few frames' worth for each worker).
     """
 
     def __init__(
@@ -66,7 +71,7 @@ class Run:
         self._future = future  # gets the list of results when all have come
         self.keep: object = None  # what must not go before this
         self.on_values: Watcher | None = None
-        self._list = items if isinstance(items, list) else None
+        self._list = items if isinstance(items, (list, range)) else None
         self._iterator = None if self._list is not None else iter(items)
         self._at = 0  # in the list
         self._taken = 0
@@ -96,7 +101,7 @@ class Run:
         self._at += len(tasks)
         return self._append(tasks)
 
-    def _append(self, tasks: list[Any]) -> Piece:
+    def _append(self, tasks: Sequence[Any]) -> Piece:
         piece = Piece(self, tasks)
         self._taken += len(tasks)
         if self._last is None:

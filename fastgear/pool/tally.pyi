@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from fastgear.pool.pieces import Source
@@ -9,7 +10,7 @@ class Tallies:
     def take_one(self, source: Source, task: Any, ns: int) -> None:
         """A frame of one task."""
 
-    def take(self, source: Source, tasks: list[Any], data: bytes, start: int, laps: int) -> None:
+    def take(self, source: Source, tasks: Sequence[Any], data: bytes, start: int, laps: int) -> None:
         """A frame's laps, which are in `data` from `start` on, one after the other as its tasks were."""
 
     def infos(self) -> tuple[PoolFunctionInfo, ...]:

@@ -101,7 +101,7 @@ cdef class Tallies:
         if tally.add(ns << LAP_SHIFT | 1):
             tally.keep(ns, 1, source.describe_shortly(task))
 
-    def take(self, source, list tasks not None, bytes data not None, size_t start, size_t laps):
+    def take(self, source, tasks not None, bytes data not None, size_t start, size_t laps):
         """A frame's laps, which are in `data` from `start` on, one after the other as its tasks were."""
         cdef str name = source.name
         cdef Tally tally = None if name is None else self.of(name)
