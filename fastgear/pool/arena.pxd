@@ -18,6 +18,7 @@ cdef extern from "<sys/mman.h>" nogil:
         PROT_WRITE
         MAP_SHARED
         MAP_PRIVATE
+        MAP_ANONYMOUS
         MAP_FIXED
         MADV_DONTDUMP
     void* mmap(void* address, size_t length, int protection, int flags, int fd, long offset)

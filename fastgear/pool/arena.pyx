@@ -68,6 +68,7 @@ cdef class Arena:
     cdef size_t live                    # Segments and Leases
     cdef uint8_t* table                 # head, parts, slots, readers
     cdef uint8_t** bases                # of the parts, where they are mapped here
+    cdef uint8_t* notes                 # owned: the next three. Mapped, so that only what is used of them takes memory, and time
     cdef uint32_t* counts               # Segments here, for each slot
     cdef uint64_t* seen                 # words at the last `tidy`
     cdef int32_t* following             # of each slot of our part, the next one of its class
@@ -109,10 +110,12 @@ cdef class Arena:
         if self.table != NULL:
             munmap(self.table, self.table_size)
         fg_free(self.bases)
-        fg_free(self.counts)
-        fg_free(self.seen)
-        fg_free(self.following)
-        self.table, self.bases, self.counts, self.seen, self.following = NULL, NULL, NULL, NULL, NULL
+        if self.notes != NULL:
+            munmap(self.notes, self.notes_size())
+        self.table, self.bases, self.notes, self.counts, self.seen, self.following = NULL, NULL, NULL, NULL, NULL, NULL
+
+    cdef size_t notes_size(self) noexcept:
+        return <size_t>self.parts * SLOTS * (sizeof(uint64_t) + sizeof(uint32_t)) + SLOTS * sizeof(int32_t)
 
     # -- where things are
 
@@ -151,11 +154,12 @@ cdef class Arena:
         if not 0 <= part < self.parts or self.part >= 0:
             raise ValueError("an arena is joined once, at one of its parts")
         self.bases = <uint8_t**>fg_calloc(self.parts, sizeof(uint8_t*))
-        self.counts = <uint32_t*>fg_calloc(<size_t>self.parts * SLOTS, sizeof(uint32_t))
-        self.seen = <uint64_t*>fg_calloc(<size_t>self.parts * SLOTS, sizeof(uint64_t))
-        self.following = <int32_t*>fg_calloc(SLOTS, sizeof(int32_t))
-        if self.bases == NULL or self.counts == NULL or self.seen == NULL or self.following == NULL:
+        self.notes = <uint8_t*>map_zeros(self.notes_size())
+        if self.bases == NULL or self.notes == NULL:
             raise MemoryError()
+        self.seen = <uint64_t*>self.notes
+        self.counts = <uint32_t*>(self.seen + <size_t>self.parts * SLOTS)
+        self.following = <int32_t*>(self.counts + <size_t>self.parts * SLOTS)
         self.part, self.fork = part, forks
         memset(self.heads, 0xFF, sizeof(self.heads))
         for index in range(min(<uint64_t>SLOTS, shared_load(&self.row(part).count))):
@@ -448,6 +452,11 @@ cdef void* map_shared(int fd, size_t size, size_t offset) noexcept:
         return NULL
     madvise(address, size, MADV_DONTDUMP)
     return address
+
+
+cdef void* map_zeros(size_t size) noexcept:
+    cdef void* address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    return NULL if address == <void*>-1 else address
 
 
 @cython.final

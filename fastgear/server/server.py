@@ -8,7 +8,6 @@ the GIL between start and stop, so the program around it may.
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import threading
 import time
@@ -86,7 +85,7 @@ class Server:
             (self.config.handle_prefix or f"H:{socket.gethostname()}")[:41].encode() + b":",
             VERSION.encode(),
             b"ERROR",
-            secrets.token_bytes(16),
+            os.urandom(16),
             max(1, (time.time_ns() // 1000 - _EPOCH_2020_US) * 16),  # 1 where the clock was never set
         )
         for listener in listeners:
