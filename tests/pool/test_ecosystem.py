@@ -77,7 +77,7 @@ def test_a_cancelled_wait_cancels_a_call_that_was_not_sent() -> None:
 
     async def use(executor: Executor) -> int:
         loop = asyncio.get_running_loop()
-        calls = [loop.run_in_executor(executor, time.sleep, 0.05) for _ in range(20)]
+        calls = [loop.run_in_executor(executor, time.sleep, 0.1) for _ in range(20)]
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(calls[-1], 0.01)
         for call in calls[5:]:
@@ -88,7 +88,7 @@ def test_a_cancelled_wait_cancels_a_call_that_was_not_sent() -> None:
     begun = time.monotonic()
     with Executor(1) as executor:
         assert asyncio.run(use(executor)) == 15
-    assert time.monotonic() - begun < 0.8  # a second, if all of them had run
+    assert time.monotonic() - begun < 1.8  # two seconds, if all of them had run
 
 
 def test_asyncio_takes_threads_only_as_its_default_executor(shared: Executor) -> None:

@@ -84,6 +84,7 @@ def test_a_task_that_kills_the_supervisor_fails_the_pool_and_not_the_program() -
     executor.shutdown()
 
 
+@pytest.mark.skipif("os.environ.get('FASTGEAR_ASAN') == '1'", reason="its own mappings are past the limit")
 def test_a_task_that_takes_all_memory_is_named(executor: Executor) -> None:
     def grow() -> int:
         import resource
@@ -280,8 +281,8 @@ executor.submit(time.sleep, 60).result()
 """
     script = Script(tmp_path, text)
     assert script.line() == "ready"
+    assert eventually(lambda: len(script.descendants()) == 3)
     processes = script.descendants()
-    assert len(processes) == 3
     script.process.kill()
     script.end()
     script.nothing_left(processes)
