@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastgear.pool.frame import CALLS, FUNCTION, STARMAP, Group, most_calls, unpack
+from fastgear.pool.frame import CALLS, FUNCTION, PLAIN, STARMAP, Group, most_calls, unpack
 from fastgear.pool.functions import Functions, at_home
 from fastgear.pool.line import Line
 from fastgear.pool.memory import Memory
 from fastgear.pool.transfer import Sent, Transfer
+from fastgear.pool.values import read_records
 from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
 from fastgear.supervisor.child import flush_streams
 
@@ -107,7 +108,7 @@ class _Worker:
         if kind == CALLS:
             self._run_calls(content)
         else:
-            self._run_items(content, kind == STARMAP)
+            self._run_items(kind, content)
         if self._is_fork:
             flush_streams()
             os._exit(0)
@@ -116,14 +117,22 @@ class _Worker:
         self._line.send(answer if self._leaving else answer + _GRAB)
         self._area.end()  # not before, or a death meanwhile would lose what is finished
 
-    def _run_items(self, content: tuple[Sent, Sent], star: bool) -> None:
+    def _run_items(self, kind: int, content: tuple[Sent, Sent]) -> None:
         try:
             function = self._functions.unpack(content[0])
-            items = list(self._transfer.unpack(content[1]))
+            items = self._unpack_items(kind, content[1])
         except BaseException as error:
             self._area.fail(error)
             return
-        self._area.call_each(function, items, star)
+        self._area.call_each(function, items, kind == STARMAP)
+
+    def _unpack_items(self, kind: int, sent: Sent) -> list[Any]:
+        if kind != PLAIN:
+            return list(self._transfer.unpack(sent))
+        items: list[Any] = []
+        assert isinstance(sent, bytes)
+        read_records(sent, 0, len(sent), items, self._transfer.unpack_outcome)
+        return items
 
     def _run_calls(self, groups: list[Group]) -> None:
         for packed, count, arguments, others in groups:

@@ -2,10 +2,10 @@
 """What goes over the wire between a pool and its workers: frames of tasks there, and their records back.
 
 A frame is the workload of one job: its number and kind, then for MAP and STARMAP the function and a list of items, each as
-`Transfer` sends it; for CALLS groups, each of them a function, how many calls it is, their arguments as `arguments.pxd` says, and
-a list of those that are elsewhere, as `Transfer` sends them. What comes back as result, and as data before it, are records
-as `values.pxd` describes them; the result ends in the laps of its tasks (see `stopwatch.pxd`), the nanoseconds that the
-frame took, and the number of laps.
+`Transfer` sends it; for PLAIN, a MAP of plain items, records in the place of that list; for CALLS groups, each of them a
+function, how many calls it is, their arguments as `arguments.pxd` says, and a list of those that are elsewhere, as `Transfer`
+sends them. What comes back as result, and as data before it, are records as `values.pxd` describes them; the result ends in the
+laps of its tasks (see `stopwatch.pxd`), the nanoseconds that the frame took, and the number of laps.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = [
     "FUNCTION",
     "LAP_BYTES",
     "MAP",
+    "PLAIN",
     "STARMAP",
     "TRAILER",
     "Group",
@@ -33,7 +34,7 @@ __all__ = [
 Group: TypeAlias = tuple[Sent, int, bytes, list[Sent]]
 
 FUNCTION = b"fastgear"  # the one that all workers of a pool can do
-MAP, STARMAP, CALLS = range(3)
+MAP, STARMAP, CALLS, PLAIN = range(4)
 TRAILER = struct.Struct("<QI")
 LAP_BYTES = 8
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastgear.pool.chunks import Sizer
 from fastgear.pool.describe import describe_call, name_of
-from fastgear.pool.frame import MAP, STARMAP, pack_items
+from fastgear.pool.frame import MAP, PLAIN, STARMAP, pack_items
 from fastgear.pool.futures import late
 from fastgear.pool.outcome import rebuild
 from fastgear.pool.pieces import Piece
 from fastgear.pool.transfer import Packed, sent_of
-from fastgear.pool.values import Failure
+from fastgear.pool.values import Failure, pack_values
 
 if TYPE_CHECKING:
     from fastgear.pool.engine import Engine
@@ -118,6 +118,9 @@ class Run:
         self._again.append(piece)
 
     def pack(self, piece: Piece) -> bytes:
+        plain = None if self._star or type(piece.tasks) is not list else pack_values(piece.tasks)
+        if plain is not None:
+            return pack_items(piece.number, PLAIN, sent_of(self._packed), plain)
         packed = self._engine.packer.pack_arguments(piece.tasks)
         if type(packed) is Packed:
             piece.leases = packed.leases

@@ -8,6 +8,9 @@ class Failure:
     @property
     def pickled(self) -> bytes: ...
 
+def pack_values(values: list[Any]) -> bytes | None:
+    """Records of them all, or None where one of them is no number and no short text, but better pickled."""
+
 def read_records(data: bytes, start: int, end: int, out: list[Any], buffers: Callable[[bytes], Any]) -> int:
     """Append the values of the records between `start` and `end` to `out`, and return how many of them are failures.
 
