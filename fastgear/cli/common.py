@@ -49,6 +49,7 @@ class Parser(argparse.ArgumentParser):
     def parse_all(self, words: Sequence[str], namespace: argparse.Namespace | None = None) -> argparse.Namespace:
         """Raises UsageError for a word that is no option, too."""
         args, rest = self.parse_known_args(words, namespace)
+        rest = [word for word in rest if word != "--"]
         if rest:
             command = getattr(args, "command", None)
             raise UsageError(f"unrecognised option {rest[0]!r}", f"{self.prog} {command}" if command else self.prog)

@@ -7,7 +7,9 @@ Here is the order in which things are done; `settings` is what was told, `servin
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -66,11 +68,18 @@ def run(args: argparse.Namespace) -> int:
         service = settings.service
         limit_descriptors(service.file_descriptors)
         if service.user:
+            load_code()
             switch_user(service.user)
         if service.coredump:
             allow_core_files()
         daemon = Daemon.detach() if service.daemon else None
         return _run(settings, systemd, daemon)
+
+
+def load_code() -> None:
+    """Have what will be needed later, which a user who is switched to may not be able to read."""
+    importlib.import_module("fastgear.server.server")
+    codecs.lookup("idna")  # of hosts' names
 
 
 def _run(settings: Settings, systemd: Systemd, daemon: Daemon | None) -> int:

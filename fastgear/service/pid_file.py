@@ -19,12 +19,13 @@ class PidFile:
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path) if path else ""
-        self._text = f"{os.getpid()}\n"
-        self._draft = f"{self._path}.{os.getpid()}" if path else ""
+        self._draft = f"{self._path}.{os.getpid()}"
+        self._text = b"%d\n" % os.getpid()
 
     def __enter__(self) -> PidFile:
         if self._path:
-            with self._named(), open(self._draft, "x", encoding="ascii") as file:
+            _remove(self._draft)  # of a process that had this id before, and was killed
+            with self._named(), open(self._draft, "xb") as file:
                 file.write(self._text)
         return self
 
@@ -38,18 +39,23 @@ class PidFile:
         try:
             yield
         except OSError as error:
+            _remove(self._draft)
             raise OSError(error.errno, f"the pid file {self._path} cannot be written: {error.strerror}") from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._path:
-            for path in (self._draft, self._path):
-                self._remove(path)
+            _remove(self._draft)
+            if self._is_ours():
+                _remove(self._path)
 
-    def _remove(self, path: str) -> None:
-        with contextlib.suppress(OSError):
-            with open(path, encoding="ascii") as file:
-                ours = file.read() == self._text
-            if ours:
-                os.unlink(path)
+    def _is_ours(self) -> bool:
+        with contextlib.suppress(OSError), open(self._path, "rb") as file:
+            return file.read(len(self._text) + 1) == self._text
+        return False
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)

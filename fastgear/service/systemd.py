@@ -73,7 +73,15 @@ def _sockets(environment: MutableMapping[str, str]) -> tuple[socket.socket, ...]
     environment.pop("LISTEN_FDNAMES", "")
     if pid != str(os.getpid()) or not count.isdigit():
         return ()
-    sockets = tuple(socket.socket(fileno=fd) for fd in range(_FIRST, _FIRST + int(count)))
-    for one in sockets:
-        one.set_inheritable(False)
-    return sockets
+    return tuple(_adopt(fd) for fd in range(_FIRST, _FIRST + int(count)))
+
+
+def _adopt(fd: int) -> socket.socket:
+    try:
+        adopted = socket.socket(fileno=fd)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"descriptor {fd}, which LISTEN_FDS counts, is no socket: {error.strerror}"
+        ) from error
+    adopted.set_inheritable(False)
+    return adopted
