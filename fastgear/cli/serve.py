@@ -83,6 +83,8 @@ def load_code() -> None:
 
 
 def _run(settings: Settings, systemd: Systemd, daemon: Daemon | None) -> int:
+    """From here on a signal waits until the server serves, so that nothing is left half done."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS | WORKERS_SIGNALS if settings.service.target else SIGNALS)
     with contextlib.closing(_open_log(settings)) as log:
         try:
             _remark(settings, systemd)
@@ -123,8 +125,6 @@ def _remark(settings: Settings, systemd: Systemd) -> None:
 
 def _serve(settings: Settings, systemd: Systemd, daemon: Daemon | None, pid_file: PidFile, log: Log) -> None:
     target = settings.service.target
-    signals = SIGNALS | WORKERS_SIGNALS if target else SIGNALS
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before the loop's thread starts, so that it inherits this
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastgear-")) if target else ""
         server = _make_server(settings, systemd, (_private_address(folder),) if target else ())
@@ -137,7 +137,7 @@ def _serve(settings: Settings, systemd: Systemd, daemon: Daemon | None, pid_file
         if daemon is not None:
             daemon.ready()
         workers = stack.enter_context(_launch(settings, server.addresses[-1])) if target else None
-        Serving(server, workers, systemd, log, signals, f"serving on {addresses}").run()
+        Serving(server, workers, systemd, log, f"serving on {addresses}").run()
 
 
 def _make_server(settings: Settings, systemd: Systemd, private: tuple[str, ...]) -> Server:

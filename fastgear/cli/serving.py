@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What ``fastgear serve`` does from the moment it serves to its end: it waits for signals.
 
-All signals are blocked and taken here, one after the other, so that no handler ever interrupts anything.
+They are blocked before the first thread starts, and taken here, one after the other, so that no handler ever interrupts anything.
 """
 
 from __future__ import annotations
@@ -41,14 +41,13 @@ class Serving:
         workers: Workers | None,
         systemd: Systemd,
         log: Log,
-        signals: frozenset[signal.Signals],
         status: str,
     ) -> None:
         self._server = server
         self._workers = workers
         self._systemd = systemd
         self._log = log
-        self._signals = signals
+        self._signals = SIGNALS if workers is None else SIGNALS | WORKERS_SIGNALS
         self._status = status
         self._drained = False
         if workers is not None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 __all__ = ["Daemon"]
@@ -39,7 +40,8 @@ class Daemon:
         for stream in (0, 1, 2):
             os.dup2(null, stream)
         os.close(null)
-        os.write(self._starter, _READY)
+        with contextlib.suppress(BrokenPipeError):  # a starter that is gone
+            os.write(self._starter, _READY)
         os.close(self._starter)
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from servers import need
 from serving import SERVE, Peer, connected, run_serve, serving, until
 
 from fastgear import Client
@@ -312,7 +313,36 @@ def test_a_descriptor_that_is_no_socket_is_told(folder: Path) -> None:
     assert (code, errors.count("\n")) == (1, 1) and "descriptor 3, which LISTEN_FDS counts, is no socket" in errors
 
 
-# -- the real one, where its tools are
+# -- Debian's own unit for gearmand
+
+UNIT, PARAMETERS = Path("/lib/systemd/system/gearman-job-server.service"), Path("/etc/default/gearman-job-server")
+
+
+def test_debian_s_unit_and_parameters_need_another_program_only(folder: Path, daemons: Callable[[int], int]) -> None:
+    if not UNIT.exists() or not PARAMETERS.exists():
+        need("gearmand's unit", "gearman-job-server")
+    unit = UNIT.read_text()
+    shell = f'. {PARAMETERS}; printf "%s\\n" $PARAMS'
+    params = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True, timeout=20).stdout.split()
+    (command,) = re.findall(r"^ExecStart=/usr/sbin/gearmand (.*) \$PARAMS$", unit, re.MULTILINE)
+    assert "Type=forking" in unit and "--daemon" in params and any(word.startswith("--log-file=") for word in params)
+    words = [re.sub(r"=/(run|var)/.*/", f"={folder}/", word) for word in (*command.split(), *params)]
+    code, output, errors = run_serve(folder, *words, environment={"GEARMAND_PORT": "0"})
+    assert (code, output, errors) == (0, "", "")
+    pid, log = int((folder / "gearmand.pid").read_text()), folder / "gearmand.log"
+    for address in re.search(r"serving on (.*)", log.read_text())[1].split(", "):  # type: ignore[index]
+        with Peer(address) as peer:
+            assert peer.command("getpid") == f"OK {pid}"
+    log.rename(folder / "gearmand.log.1")
+    subprocess.run(
+        ["sh", "-c", "kill -HUP `cat gearmand.pid`"], cwd=folder, check=True, timeout=20
+    )  # as its logrotate does
+    until(log.exists)
+    os.kill(pid, signal.SIGTERM)
+    assert daemons(pid) == 0 and not (folder / "gearmand.pid").exists()
+
+
+# -- systemd's own tools, where they are
 
 
 def units() -> list[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from fastgear.cli.settings import KINDS, Settings, add_settings, read_settings
 from fastgear.config import GearmandConfig, ServerConfig, ServiceConfig, SupervisorConfig, options
 from fastgear.config.table import options_page
 from fastgear.errors import ConfigError
-from fastgear.service.systemd import Systemd
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -332,23 +330,3 @@ def test_a_configuration_made_in_a_program_is_checked_too() -> None:
     ):
         with pytest.raises(ConfigError, match=f"^{message}"):
             make()
-
-
-# -- what systemd says
-
-
-def test_what_systemd_means_for_another_process_is_not_taken() -> None:
-    environment = {
-        "NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1", "LISTEN_PID": "1", "LISTEN_FDS": "2",
-        "LISTEN_FDNAMES": "a:b", "OTHER": "stays",
-    }  # fmt: skip
-    systemd = Systemd(environment)
-    assert (systemd.watchdog_s, systemd.sockets, environment) == (0.0, (), {"OTHER": "stays"})
-    assert Systemd({"WATCHDOG_USEC": "3000000"}).watchdog_s == 3.0
-    assert Systemd({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}).watchdog_s == 3.0
-    assert Systemd({"WATCHDOG_USEC": "often"}).watchdog_s == 0.0
-
-
-@pytest.mark.parametrize("address", ["/no/such/socket", "@nobody-there", "", "vsock:2:1"])
-def test_a_manager_that_does_not_listen_costs_nothing(address: str) -> None:
-    Systemd({"NOTIFY_SOCKET": address}).ready("x")
