@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -102,6 +103,12 @@ def run_serve(
         **more,
     )
     return done.returncode, done.stdout, done.stderr
+
+
+def shared(sock: socket.socket) -> socket.socket:
+    """The same socket on a descriptor that is nobody's standard stream, to be handed to another process by number."""
+    with sock:
+        return socket.socket(fileno=fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, 10))
 
 
 class Peer:

@@ -13,7 +13,9 @@ from typing import Any
 from fastgear.cli.common import CommandError, Parser
 from fastgear.cli.config_file import read_file
 from fastgear.cli.options import Given, add_options, check, gather
-from fastgear.config import GearmandConfig, ServerConfig, ServiceConfig, SupervisorConfig, options
+from fastgear.config import ServerConfig, SupervisorConfig, options
+from fastgear.config.gearmand import GearmandConfig
+from fastgear.config.service import ServiceConfig
 from fastgear.errors import ConfigError
 from fastgear.server.listen import split_host_port
 

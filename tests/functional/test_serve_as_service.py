@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from servers import need
-from serving import SERVE, Peer, connected, run_serve, serving, until
+from serving import SERVE, Peer, connected, run_serve, serving, shared, until
 
 from fastgear import Client
 
@@ -165,6 +165,16 @@ def test_sigterm_and_sigint_end_it_at_once_jobs_or_not(number: signal.Signals, f
         assert time.monotonic() - begin < 5 and client.socket.recv(1) == b""
 
 
+def test_sigterm_at_any_moment_of_the_start_leaves_nothing_half_done(folder: Path) -> None:
+    codes = []
+    for number in range(14):
+        with serving(folder, "-L", f"unix:{folder}/s", "-P", "pid") as server:
+            time.sleep(0.02 * number)
+            codes.append(server.stop()[0])
+        assert {path.name for path in folder.iterdir() if not path.name.startswith("stderr")} == set()
+    assert set(codes) <= {0, -signal.SIGTERM} and codes[-1] == 0
+
+
 def test_workers_that_die_are_told_of_in_the_log(folder: Path) -> None:
     (folder / "tasks.py").write_text("import os\ndef die(job):\n    os._exit(9)\n")
     words = (*HERE, "--import", "tasks:die", "--workers=1", "-j", "1", "-l", "log", "--verbose=INFO")
@@ -272,7 +282,7 @@ def activated(*sockets: socket.socket) -> list[str]:
 
 def test_sockets_that_systemd_opened_take_the_default_s_place(folder: Path) -> None:
     """And outlive the server: a client that connects while there is none waits for the next one."""
-    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
+    with shared(socket.create_server(("127.0.0.1", 0))) as tcp, shared(socket.socket(socket.AF_UNIX)) as unix:
         unix.bind(f"{folder}/s")
         unix.listen()
         more = {"command": activated(tcp, unix), "pass_fds": [tcp.fileno(), unix.fileno()]}
@@ -294,7 +304,7 @@ def test_sockets_that_systemd_opened_take_the_default_s_place(folder: Path) -> N
 
 
 def test_sockets_that_systemd_opened_reach_a_daemon(folder: Path, daemons: Callable[[int], int]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as tcp:
+    with shared(socket.create_server(("127.0.0.1", 0))) as tcp:
         code, _, errors = run_serve(
             folder, "-d", "-P", "pid", "-l", "log", command=activated(tcp), pass_fds=[tcp.fileno()]
         )

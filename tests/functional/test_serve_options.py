@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from servers import GEARMAND, free_port, need
-from serving import SERVE, connected, run_serve, serving, until
+from serving import SERVE, connected, run_serve, serving, shared, until
 
 from fastgear.cli.main import main
 from fastgear.cli.settings import KINDS
@@ -172,7 +172,7 @@ def test_exceptions(words: tuple[str, ...], folder: Path) -> None:
 def test_keepalive_and_backlog_are_set_on_the_socket(folder: Path) -> None:
     """Of a socket that the test shares with the server, which shows what the server has set."""
     ask = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
-    with socket.socket() as ours:
+    with shared(socket.socket()) as ours:
         ours.bind(("127.0.0.1", 0))
         systems = [ours.getsockopt(socket.IPPROTO_TCP, name) for name in ask]
         listen = ("--listen", f"fd:{ours.fileno()}", "--backlog=77")

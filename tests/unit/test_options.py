@@ -14,7 +14,9 @@ import pytest
 from fastgear.cli.common import CommandError, Parser, UsageError
 from fastgear.cli.options import given_options
 from fastgear.cli.settings import KINDS, Settings, add_settings, read_settings
-from fastgear.config import GearmandConfig, ServerConfig, ServiceConfig, SupervisorConfig, options
+from fastgear.config import ServerConfig, SupervisorConfig, options
+from fastgear.config.gearmand import GearmandConfig
+from fastgear.config.service import ServiceConfig
 from fastgear.config.table import options_page
 from fastgear.errors import ConfigError
 
