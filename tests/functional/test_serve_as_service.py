@@ -12,9 +12,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from servers import need
 from serving import SERVE, Peer, connected, run_serve, serving, shared, until
@@ -55,8 +55,11 @@ def daemons() -> Iterator[Callable[[int], int]]:
 
     yield wait
     prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-    with suppress(ChildProcessError):
-        pytest.fail(f"a process was left, or not reaped: {os.waitpid(-1, os.WNOHANG)}")
+
+
+def children() -> set[int]:
+    """Those that are gone and not reaped, too."""
+    return {child.pid for child in psutil.Process().children()}
 
 
 def stat_of(pid: int) -> list[str]:
@@ -85,16 +88,16 @@ def test_a_daemon_detaches_serves_and_can_be_stopped(folder: Path, daemons: Call
 
 
 def test_a_daemon_that_cannot_serve_tells_who_started_it(folder: Path, daemons: Callable[[int], int]) -> None:
+    before = children()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, output, errors = run_serve(folder, "--daemon", "-L", "127.0.0.1", "-p", port, "-P", "pid")
     assert (code, output) == (1, "")
+    (daemon,) = children() - before
+    assert daemons(daemon) == 1
     assert errors.endswith(
         f"fastgear serve: cannot listen on 127.0.0.1:{port}: Address already in use; is another server running there?\n"
     )
-    with pytest.raises(ChildProcessError):  # once it is gone
-        while os.waitpid(-1, 0)[0]:
-            pass
     assert not list(folder.iterdir())
 
 
@@ -166,13 +169,17 @@ def test_sigterm_and_sigint_end_it_at_once_jobs_or_not(number: signal.Signals, f
 
 
 def test_sigterm_at_any_moment_of_the_start_leaves_nothing_half_done(folder: Path) -> None:
-    codes = []
-    for number in range(14):
-        with serving(folder, "-L", f"unix:{folder}/s", "-P", "pid") as server:
-            time.sleep(0.02 * number)
-            codes.append(server.stop()[0])
+    words = ("-L", f"unix:{folder}/s", "-P", "pid")
+    begin = time.monotonic()
+    with serving(folder, *words) as server:
+        assert server.address
+        start_s = time.monotonic() - begin
+        assert server.stop()[0] == 0
+    for number in range(16):
+        with serving(folder, *words) as server:
+            time.sleep(start_s * number / 15)
+            assert server.stop()[0] in (0, -signal.SIGTERM)
         assert {path.name for path in folder.iterdir() if not path.name.startswith("stderr")} == set()
-    assert set(codes) <= {0, -signal.SIGTERM} and codes[-1] == 0
 
 
 def test_workers_that_die_are_told_of_in_the_log(folder: Path) -> None:
@@ -233,7 +240,7 @@ def test_systemd_hears_ready_reloading_and_stopping(folder: Path, manager: Manag
 
 
 def test_systemd_s_watchdog_hears_that_the_server_is_alive_also_while_it_drains(folder: Path, manager: Manager) -> None:
-    environment = {"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "150000"}
+    environment = {"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "600000"}
     with serving(folder, *HERE, environment=environment) as server:
         assert manager.next()["READY"] == "1"
         with server.peer() as client:
@@ -241,7 +248,7 @@ def test_systemd_s_watchdog_hears_that_the_server_is_alive_also_while_it_drains(
             assert client.receive()[0] == "JOB_CREATED"
             begin = time.monotonic()
             assert [manager.receive() for _ in range(4)] == [{"WATCHDOG": "1"}] * 4
-            assert 0.1 < time.monotonic() - begin < 4 * 0.15
+            assert 0.5 < time.monotonic() - begin < 4 * 0.6
             server.process.send_signal(signal.SIGUSR1)
             assert manager.next()["STATUS"].startswith("finishing the jobs")
             assert [manager.receive() for _ in range(4)] == [{"WATCHDOG": "1"}] * 4
@@ -379,7 +386,8 @@ def test_systemd_finds_no_fault_with_the_example(folder: Path) -> None:
 
 def test_systemd_s_own_tool_activates_it(folder: Path) -> None:
     program = shutil.which("systemd-socket-activate") or pytest.skip("there is no systemd-socket-activate")
-    environment = [f"--setenv={name}={os.environ[name]}" for name in ("PYTHONPATH", "PATH") if name in os.environ]
+    names = {"PATH", "PYTHONPATH", "PYTHONMALLOC", "LD_PRELOAD", "ASAN_OPTIONS"} & set(os.environ)
+    environment = [f"--setenv={name}={os.environ[name]}" for name in names]
     command = [program, *environment, f"--listen={folder}/s", *SERVE]
     with serving(folder, command=command), until(lambda: connected(f"unix:{folder}/s")) as peer:
         assert peer.command("version").startswith("OK")
