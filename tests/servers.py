@@ -44,7 +44,7 @@ def _command(kind: str, port: int, folder: Path, *extra: str) -> list[str]:
     if kind == "fastgear":
         # in this order: when the second one answers, the first one does
         listen = ["--listen", f"unix:{folder}/server", "--listen", f"127.0.0.1:{port}"]
-        return [sys.executable, "-m", "fastgear", "serve", *listen, *extra]
+        return [sys.executable, "-m", "fastgear", "serve", *listen, "--verbose", "ERROR", *extra]
     if GEARMAND is None:
         need("gearmand", "gearman-job-server")
     return [str(GEARMAND), "-p", str(port), "-L", "127.0.0.1", "-l", "stderr", "-P", f"{folder}/pid", *extra]

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""What the commands share: exit codes, the --server option, tables and JSON."""
+"""What the commands share: exit codes, the parser of arguments, the --server option, tables and JSON."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastgear.addresses import default_servers
-from fastgear.errors import ConfigError, ServerError
+from fastgear.errors import ConfigError, ConnectionLost, ServerError
 
 if TYPE_CHECKING:
     from fastgear.admin.text import AdminClient
@@ -31,6 +32,36 @@ class CommandError(Exception):
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes whole names of options only, and says what is wrong in one sentence, without the whole usage in front of it."""
+
+    def __init__(self, **more: Any) -> None:
+        more.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **more)
+
+    def error(self, message: str) -> NoReturn:
+        """In our words, where argparse's say less."""
+        message = message.removeprefix("argument ").replace("expected one argument", "a value is missing")
+        raise UsageError(re.sub("ignored explicit argument .*", "takes no value", message), self.prog)
+
+    def parse_all(self, words: Sequence[str], namespace: argparse.Namespace | None = None) -> argparse.Namespace:
+        """Raises UsageError for a word that is no option, too."""
+        args, rest = self.parse_known_args(words, namespace)
+        rest = [word for word in rest if word != "--"]
+        if rest:
+            command = getattr(args, "command", None)
+            raise UsageError(f"unrecognised option {rest[0]!r}", f"{self.prog} {command}" if command else self.prog)
+        return args
+
+
+class UsageError(CommandError):
+    """The arguments make no sense; `program` is whose they are."""
+
+    def __init__(self, message: str, program: str) -> None:
+        super().__init__(message, USAGE)
+        self.program = program
 
 
 def add_server(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
@@ -108,3 +139,10 @@ def _printable(text: str) -> str:
 def note(message: str) -> None:
     """A line for the person, kept apart from what a program may read."""
     print(message, file=sys.stderr, flush=True)
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, for a person."""
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionLost):
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)

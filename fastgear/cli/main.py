@@ -9,7 +9,17 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fastgear.cli.common import INTERRUPTED, TIMED_OUT, UNREACHABLE, USAGE, CommandError, note
+from fastgear.cli.common import (
+    INTERRUPTED,
+    TIMED_OUT,
+    UNREACHABLE,
+    USAGE,
+    CommandError,
+    Parser,
+    UsageError,
+    note,
+    sentence,
+)
 from fastgear.errors import ConfigError, ConnectionLost, FastgearError, JobTimeout, LocalProtocolError
 from fastgear.version import VERSION
 
@@ -37,23 +47,13 @@ exit codes: 0 well, 1 failed or refused, 2 wrong usage, 3 no connection, 4 out o
 """
 
 
-def make_parser(chosen: str | None) -> argparse.ArgumentParser:
+def make_parser(chosen: str | None) -> Parser:
     """With the arguments of the chosen command only: the others' modules are not imported."""
-    parser = argparse.ArgumentParser(
-        prog="fastgear",
-        description="A Gearman job server, its client and its worker.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="fastgear", description="A Gearman job server, its client and its worker.", epilog=EXAMPLES)
     parser.add_argument("-V", "--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, help_text in COMMANDS.items():
-        sub = commands.add_parser(
-            name,
-            help=help_text,
-            description=help_text.capitalize() + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        sub = commands.add_parser(name, help=help_text, description=help_text.capitalize() + ".")
         if name == chosen:
             importlib.import_module(f"fastgear.cli.{name}").add_arguments(sub)
     return parser
@@ -64,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     chosen = next((word for word in words if word in COMMANDS), None)
     parser = make_parser(chosen)
-    args = parser.parse_args(words)
+    try:
+        args = parser.parse_all(words)
+    except UsageError as error:
+        note(f"{error.program}: {error}; see {error.program} --help")
+        return USAGE
     if args.version:
         return _print_version()
     if args.command is None:
@@ -89,14 +93,8 @@ def _run(args: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return 0
     except (CommandError, FastgearError, OSError) as error:
-        note(f"fastgear {args.command}: {_sentence(error)}")
+        note(f"fastgear {args.command}: {sentence(error)}")
         return _code(error)
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionLost):
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
 
 
 def _code(error: BaseException) -> int:

@@ -1,66 +1,136 @@
 # SPDX-License-Identifier: MIT
-"""From the fields of a configuration to flags and environment names, and back to the values that were given."""
+"""From the fields of a configuration to flags and environment names, and back to the values that were given.
+
+A flag is taken as gearmand's parser takes it: whole names only, ``--name value`` or ``--name=value``, once.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from fastgear.config import Option, ServerConfig, SupervisorConfig, options
+from fastgear.config import Option, options
 from fastgear.errors import ConfigError
 
-__all__ = ["add_options", "given_options"]
+__all__ = ["Given", "add_options", "gather", "given_options"]
 
-Kind = type[ServerConfig] | type[SupervisorConfig]
+_METAVARS = {"number": "N", "seconds": "SECONDS", "fraction": "FRACTION", "addresses": "ADDRESS"}
 
 
-def add_options(parser: argparse._ActionsContainer, kind: Kind, **defaults: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value, and where it was given, as a complaint begins: a flag, a name of the environment, a line of a file."""
+
+    value: Any
+    where: str
+
+
+def add_options(parser: argparse._ActionsContainer, kind: Any, **defaults: str) -> None:
     """Add all of a configuration's flags; `defaults` are words for those that the command sets by itself."""
     for name, option, default in options(kind):
         _add_option(parser, name, option, defaults.get(name, default))
 
 
-def given_options(args: argparse.Namespace, environment: Mapping[str, str], kind: Kind) -> dict[str, Any]:
-    """What was given: the command line's options, then the environment's; the rest is left to the defaults."""
-    values: dict[str, Any] = {}
+def given_options(args: argparse.Namespace, environment: Mapping[str, str], kind: Any) -> dict[str, Any]:
+    """What was given of one configuration: the command line's options, then the environment's."""
+    return {name: given.value for name, given in gather(args, environment, {}, kind).items()}
+
+
+def gather(
+    args: argparse.Namespace, environment: Mapping[str, str], file: Mapping[str, Given], kind: Any
+) -> dict[str, Given]:
+    """What was given: the command line's options, then the environment's, then a file's; the rest is left to the defaults.
+
+    Raises ConfigError, saying where, for a value that makes no sense.
+    """
+    found: dict[str, Given] = {}
     for name, option, _ in options(kind):
-        given = getattr(args, name)
-        if given is None and option.env in environment:
-            given = _from_environment(option, environment[option.env])
+        given = _from_flag(args, name, option) or _from_environment(environment, option) or file.get(name)
         if given is not None:
-            values[name] = tuple(given) if option.kind == "addresses" else given
-    return values
+            check(option, given)
+            found[name] = given
+    return found
+
+
+def check(option: Option, given: Given) -> None:
+    """Raise ConfigError, saying where, for a value that makes no sense."""
+    try:
+        option.check(given.value)
+    except ConfigError as error:
+        raise ConfigError(f"{given.where}: {error}") from None
+
+
+def _from_flag(args: argparse.Namespace, name: str, option: Option) -> Given | None:
+    value = getattr(args, name)
+    if value is None:
+        return None
+    return Given(tuple(value) if option.kind == "addresses" else value, option.flags[0])
+
+
+def _from_environment(environment: Mapping[str, str], option: Option) -> Given | None:
+    for variable in (option.env, *option.other_env):
+        if variable in environment:
+            try:
+                return Given(option.read(environment[variable]), variable)
+            except ConfigError as error:
+                raise ConfigError(f"{variable}: {error}") from None
+    return None
+
+
+# -- flags ------------------------------------------------------------------------------------------------------------
 
 
 def _add_option(parser: argparse._ActionsContainer, name: str, option: Option, default: Any) -> None:
     shown = ", ".join(default) if isinstance(default, tuple) else default
     if isinstance(default, float):
         shown = f"{default:g}"
-    text = f"{option.help} (default: {'none' if shown == '' else shown})".replace("%", "%%")
+    text = option.help + ("" if shown is None else f" (default: {'none' if shown == '' else shown})")
+    text = argparse.SUPPRESS if option.refused else text.replace("%", "%%")
     if option.kind == "switch":
-        parser.add_argument(*option.flags, dest=name, action=argparse.BooleanOptionalAction, default=None, help=text)
-    elif option.kind == "addresses":
-        parser.add_argument(*option.flags, dest=name, action="append", metavar="ADDRESS", help=text)
-    elif option.kind == "number":
-        parser.add_argument(*option.flags, dest=name, type=int, metavar="N", help=text)
-    elif option.kind in ("seconds", "fraction"):
-        parser.add_argument(*option.flags, dest=name, type=float, metavar=option.kind.upper(), help=text)
-    else:
-        parser.add_argument(*option.flags, dest=name, choices=option.choices or None, metavar="TEXT", help=text)
+        parser.add_argument(*option.flags, dest=name, action=_Switch, default=None, help=text)
+        return
+    parser.add_argument(
+        *option.flags,
+        dest=name,
+        action="append" if option.kind == "addresses" else _Once,
+        type=_reader(option),
+        metavar=option.metavar or "|".join(option.choices) or _METAVARS.get(option.kind, "TEXT"),
+        help=text,
+    )
 
 
-def _from_environment(option: Option, text: str) -> Any:
-    if option.kind == "addresses":
-        return [address.strip() for address in text.split(",") if address.strip()]
-    if option.kind == "switch":
-        if text.lower() not in ("1", "yes", "true", "on", "0", "no", "false", "off"):
-            raise ConfigError(f"{option.env}: {text!r} is neither yes nor no")
-        return text.lower() in ("1", "yes", "true", "on")
-    if option.kind in ("number", "seconds", "fraction"):
+def _reader(option: Option) -> Any:
+    """What argparse calls for the value of a flag."""
+
+    def read(text: str) -> Any:
+        if not text:
+            raise argparse.ArgumentTypeError("a value is missing")
         try:
-            return int(text) if option.kind == "number" else float(text)
-        except ValueError:
-            what = "whole number" if option.kind == "number" else "number"
-            raise ConfigError(f"{option.env}: {text!r} is not a {what}") from None
-    return text
+            return text if option.kind == "addresses" else option.read(text)
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def _refuse_second(action: argparse.Action, namespace: argparse.Namespace) -> None:
+    if getattr(namespace, action.dest, None) is not None:
+        raise argparse.ArgumentError(action, "cannot be given more than once")
+
+
+class _Once(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, flag: str | None = None
+    ) -> None:
+        _refuse_second(self, namespace)
+        setattr(namespace, self.dest, values)
+
+
+class _Switch(argparse.BooleanOptionalAction):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, flag: str | None = None
+    ) -> None:
+        _refuse_second(self, namespace)
+        super().__call__(parser, namespace, values, flag)

@@ -1,26 +1,32 @@
 # SPDX-License-Identifier: MIT
 """``fastgear serve``: a job server until a signal ends it, with worker processes or without.
 
-Its options are those of ServerConfig and, for the workers, of SupervisorConfig.
+Here is the order in which things are done; `settings` is what was told, `serving` what happens until the end.
 """
 
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
+import importlib
+import logging
 import os
-import resource
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fastgear.cli.common import USAGE, CommandError, note
-from fastgear.cli.options import add_options, given_options
-from fastgear.cli.worker import report, work
-from fastgear.config import ServerConfig, SupervisorConfig
-from fastgear.errors import ConfigError
+from fastgear.cli.common import CommandError, sentence
+from fastgear.cli.serving import SIGNALS, WORKERS_SIGNALS, Serving
+from fastgear.cli.settings import Settings, add_settings, read_settings
+from fastgear.cli.worker import work
+from fastgear.errors import FastgearError
+from fastgear.service.daemon import Daemon
+from fastgear.service.identity import allow_core_files, limit_descriptors, switch_user
+from fastgear.service.log import NOTICE, Log
+from fastgear.service.pid_file import PidFile
+from fastgear.service.systemd import Systemd
+from fastgear.version import VERSION
 
 if TYPE_CHECKING:
     from fastgear.server.server import Server
@@ -32,78 +38,114 @@ examples:
   fastgear serve --listen :4730                         on every interface, IPv4 and IPv6
   fastgear serve --listen 127.0.0.1:4730 --listen unix:/run/fastgear.sock
   fastgear serve --import myapp.tasks --workers 4       with four worker processes
+  fastgear serve --config-file /etc/fastgear.toml --check-args
 
-Every option can be given in the environment, as FASTGEAR_ and its name in capitals.
+The command line is gearmand's: a unit file needs another program only (docs/moving-over.md). Every option can be given in
+the environment, as FASTGEAR_ and its name in capitals, or in a file, TOML with the same names; the command line comes before
+the environment, and that before the file.
+
 SIGTERM and SIGINT end the server, after its own workers have finished the jobs in hand; a second one ends at once. SIGUSR1
-lets the server finish all its jobs first and take no new ones. With workers, SIGHUP replaces them by new ones that import
-MODULE afresh, and SIGTTIN and SIGTTOU want one more or less.
+lets the server finish all its jobs first and take no new ones. SIGHUP opens the log file anew; with workers, it replaces them
+by new ones that import MODULE afresh, and SIGTTIN and SIGTTOU want one more or less.
 """
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "fastgear serve [OPTION]..."
     parser.epilog = EXAMPLES
-    parser.add_argument("-p", "--port", type=int, help="the port for --listen addresses that name none (default: 4730)")
-    parser.add_argument("-P", "--pid-file", metavar="FILE", help="write the process id here, and remove it at the end")
-    add_options(parser, ServerConfig)
-    group = parser.add_argument_group("worker processes")
-    group.add_argument(
-        "--import", dest="target", metavar="MODULE[:NAME]", help="run these functions, as `fastgear worker` does"
-    )
-    add_options(group, SupervisorConfig)
-
-
-def read_config(args: argparse.Namespace, environment: Mapping[str, str]) -> ServerConfig:
-    """The command line's options, then the environment's, then the defaults."""
-    values = given_options(args, environment, ServerConfig)
-    port = args.port if args.port is not None else _port_of(environment)
-    if port is not None:
-        values["listen"] = tuple(_with_port(address, port) for address in values.get("listen", ("127.0.0.1",)))
-    return ServerConfig(**values)
-
-
-def _port_of(environment: Mapping[str, str]) -> int | None:
-    port = environment.get("GEARMAND_PORT")
-    if port is None:
-        return None
-    if not port.isdigit():
-        raise ConfigError(f"GEARMAND_PORT: {port!r} is no port; it is a number from 0 to 65535")
-    return int(port)
-
-
-def _with_port(address: str, port: int) -> str:
-    """An address that names no port of its own gets this one."""
-    if address.startswith(("unix:", "fd:")) or (":" in address and not address.endswith("]")):
-        return address
-    return f"{address}:{port}"
+    parser.add_argument("-V", "--version", action="version", version=f"fastgear {VERSION}")
+    add_settings(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from fastgear.server.server import Server
+    settings = read_settings(args, os.environ)
+    if settings.service.check_args:
+        return 0
+    systemd = Systemd(os.environ)  # before any fork
+    with contextlib.closing(systemd):
+        service = settings.service
+        limit_descriptors(service.file_descriptors)
+        if service.user:
+            load_code()
+            switch_user(service.user)
+        if service.coredump:
+            allow_core_files()
+        daemon = Daemon.detach() if service.daemon else None
+        return _run(settings, systemd, daemon)
 
-    config = read_config(args, os.environ)
-    target = args.target or os.environ.get("FASTGEAR_IMPORT")
-    if args.workers is not None and target is None:
-        raise CommandError("--workers: say what they are to run, with --import MODULE", USAGE)
-    workers_config = SupervisorConfig(**given_options(args, os.environ, SupervisorConfig))
-    _raise_descriptor_limit()
-    signals = _ENDING | _WORKERS if target else _ENDING
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before the loop's thread starts, so that it inherits this
-    with _pid_file(args.pid_file), contextlib.ExitStack() as stack:
-        if target:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastgear-"))
-            config = replace(config, listen=(*config.listen, _private_address(folder)))
-        server = Server(config=config)
-        _start(server)
-        stack.callback(server.stop)
-        note(f"fastgear: serving on {', '.join(server.addresses[:-1] if target else server.addresses)}")
-        workers = stack.enter_context(_launch(target, server.addresses[-1], workers_config)) if target else None
-        _serve(server, workers, signals)
-    note("fastgear: stopped")
+
+def load_code() -> None:
+    """Have what will be needed later, which a user who is switched to may not be able to read."""
+    importlib.import_module("fastgear.server.server")
+    codecs.lookup("idna")  # of hosts' names
+
+
+def _run(settings: Settings, systemd: Systemd, daemon: Daemon | None) -> int:
+    """From here on a signal waits until the server serves, so that nothing is left half done."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS | WORKERS_SIGNALS if settings.service.target else SIGNALS)
+    with contextlib.closing(_open_log(settings)) as log:
+        try:
+            _remark(settings, systemd)
+            with PidFile(settings.service.pid_file) as pid_file:
+                _serve(settings, systemd, daemon, pid_file, log)
+        except (CommandError, FastgearError, OSError) as error:
+            log.last_words(sentence(error))
+            raise
+        logger.log(NOTICE, "stopped")
     return 0
 
 
-_ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
-_WORKERS = {signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD}
+def _open_log(settings: Settings) -> Log:
+    """With --syslog alone there is no other log."""
+    service = settings.service
+    file = "none" if service.syslog and "log_file" not in settings.given else service.log_file
+    log = Log("fastgear", file=file, to_syslog=service.syslog, verbose=settings.server.verbose)
+    log.open()
+    return log
+
+
+def _remark(settings: Settings, systemd: Systemd) -> None:
+    logger.info("fastgear %s starts with pid %d", VERSION, os.getpid())
+    for given in settings.given.values():
+        logger.debug("%s is %r", given.where, given.value)
+    for remark in settings.remarks:
+        logger.log(NOTICE, "%s", remark)
+    if not settings.listens and not systemd.sockets:
+        port = settings.server.listen[0].rpartition(":")[2]
+        remark = "without --listen only this machine gets in; --listen=:%s would be every interface, as in gearmand"
+        logger.log(NOTICE, remark, port)
+    if settings.service.daemon and settings.service.log_file == "stderr" and not settings.service.syslog:
+        logger.log(NOTICE, "a daemon has no standard error; give --log-file or --syslog to keep its log")
+
+
+# -- serving ----------------------------------------------------------------------------------------------------------
+
+
+def _serve(settings: Settings, systemd: Systemd, daemon: Daemon | None, pid_file: PidFile, log: Log) -> None:
+    target = settings.service.target
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastgear-")) if target else ""
+        server = _make_server(settings, systemd, (_private_address(folder),) if target else ())
+        _start(server)
+        stack.callback(server.stop)
+        systemd.close()
+        addresses = ", ".join(server.addresses[:-1] if target else server.addresses)
+        pid_file.publish()
+        logger.log(NOTICE, "serving on %s", addresses)
+        if daemon is not None:
+            daemon.ready()
+        workers = stack.enter_context(_launch(settings, server.addresses[-1])) if target else None
+        Serving(server, workers, systemd, log, f"serving on {addresses}").run()
+
+
+def _make_server(settings: Settings, systemd: Systemd, private: tuple[str, ...]) -> Server:
+    """On the manager's sockets, on the addresses that were given, and on the private one; only without any on the default."""
+    from fastgear.server.server import Server
+
+    given = settings.server.listen if settings.listens or not systemd.sockets else ()
+    return Server(*systemd.sockets, *given, *private, config=settings.server)
 
 
 def _private_address(folder: str) -> str:
@@ -121,74 +163,8 @@ def _start(server: Server) -> None:
         raise CommandError(f"{error.strerror or error}") from error
 
 
-def _launch(target: str, address: str, config: SupervisorConfig) -> Workers:
+def _launch(settings: Settings, address: str) -> Workers:
     """In a fresh interpreter, since this process has the server's thread."""
     from fastgear.supervisor.launch import launch
 
-    return launch(work, target, (address,), {}, config=config, report=report)
-
-
-def _serve(server: Server, workers: Workers | None, signals: set[signal.Signals]) -> None:
-    """Until a signal says otherwise; a second one ends a drain."""
-    while (number := signal.sigwait(signals)) not in _ENDING:
-        assert workers is not None
-        if number != signal.SIGCHLD:
-            os.kill(workers.pid, number)
-        workers.receive()
-        if not workers.running:
-            raise CommandError("the worker processes have ended, and so does the server")
-    if number == signal.SIGUSR1:
-        _drain(server)
-    elif workers is not None:
-        _drain_workers(workers, signals)
-
-
-def _drain(server: Server) -> None:
-    note("fastgear: finishing the jobs that there are; no new ones are taken")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end_now)
-    with contextlib.suppress(_EndNow):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-        server.stop(drain=float("inf"))
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # what is left to do is short
-
-
-def _drain_workers(workers: Workers, signals: set[signal.Signals]) -> None:
-    """Until the last has left, or another signal comes."""
-    note("fastgear: the workers finish the jobs in hand")
-    workers.drain()
-    while workers.running and signal.sigwait(signals) not in (signal.SIGTERM, signal.SIGINT):
-        workers.receive()
-
-
-class _EndNow(BaseException):
-    pass
-
-
-def _end_now(number: int, frame: object) -> None:
-    raise _EndNow
-
-
-def _raise_descriptor_limit() -> None:
-    """As many descriptors as the system allows: each connection takes one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@contextlib.contextmanager
-def _pid_file(path: str | None) -> Iterator[None]:
-    if path is None:
-        yield
-        return
-    try:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(f"{os.getpid()}\n")
-    except OSError as error:
-        raise CommandError(f"the pid file {path} cannot be written: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+    return launch(work, settings.service.target, (address,), {}, config=settings.supervisor)

@@ -122,14 +122,20 @@ def work(context: Context, target: str, addresses: tuple[str, ...], options: dic
 
 def report(event: Event) -> None:
     """Tell a person what did not go as planned."""
+    text = unplanned(event)
+    if text:
+        note(f"fastgear: {text}")
+
+
+def unplanned(event: Event) -> str:
+    """What an event says that did not go as planned, or nothing."""
     from fastgear.supervisor.events import Died, Reason, StartFailed
 
     planned = (Reason.CANNOT_START, Reason.STOPPED, Reason.RESIZED, Reason.RELOADED)
     recycled = (Reason.MAX_JOBS, Reason.MAX_RSS, Reason.MAX_AGE)
     if isinstance(event, StartFailed):
-        note(f"fastgear: worker {event.pid} cannot start: {event.text}")
-    elif isinstance(event, Died) and event.reason not in planned + recycled:
-        note(f"fastgear: {event}")
+        return f"worker {event.pid} cannot start: {event.text}"
+    return str(event) if isinstance(event, Died) and event.reason not in planned + recycled else ""
 
 
 def report_all(event: Event) -> None:

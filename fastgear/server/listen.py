@@ -140,9 +140,13 @@ def _tune_tcp(sock: socket.socket, config: ServerConfig) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if config.keepalive:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, config.keepalive_idle_s)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, config.keepalive_interval_s)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, config.keepalive_count)
+        for name, value in (
+            (socket.TCP_KEEPIDLE, config.keepalive_idle_s),
+            (socket.TCP_KEEPINTVL, config.keepalive_interval_s),
+            (socket.TCP_KEEPCNT, config.keepalive_count),
+        ):
+            if value > 0:  # else it is left as the system has it
+                sock.setsockopt(socket.IPPROTO_TCP, name, value)
 
 
 # -- Unix sockets and inherited ones ----------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class Server:
             self.config,
             (self.config.handle_prefix or f"H:{socket.gethostname()}")[:41].encode() + b":",
             VERSION.encode(),
-            b"ERROR",
+            self.config.verbose.encode(),
             os.urandom(16),
             max(1, (time.time_ns() // 1000 - _EPOCH_2020_US) * 16),  # 1 where the clock was never set
         )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pickle
 from collections import Counter
@@ -14,7 +13,6 @@ import pytest
 import fastgear
 from fastgear import ConfigError, RemoteProtocolError, ServerConfig, ServerError
 from fastgear.addresses import Address, default_servers
-from fastgear.config import options
 from fastgear.cpus import usable_cpus
 from fastgear.protocol import replies
 from fastgear.servers import Backoff, Servers
@@ -39,14 +37,6 @@ from fastgear.worker.registry import Registry
 def test_a_value_that_makes_no_sense_is_refused_by_name(field: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ServerConfig(**{field: value})  # type: ignore[arg-type]
-
-
-def test_every_option_has_a_flag_an_environment_name_and_a_help() -> None:
-    names = [name for name, _, _ in options()]
-    assert names == [field.name for field in dataclasses.fields(ServerConfig)]
-    flags = [flag for _, option, _ in options() for flag in option.flags]
-    assert len(set(flags)) == len(flags)
-    assert all(option.env.startswith("FASTGEAR_") and option.help for _, option, _ in options())
 
 
 # -- addresses
