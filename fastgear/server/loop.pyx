@@ -15,7 +15,7 @@ from fastgear.core.model cimport settings_t
 from fastgear.core.state cimport state_free, state_init
 from fastgear.server.ending cimport close_connections, close_locals
 from fastgear.server.inbox cimport (
-    REQUEST_COMMAND, REQUEST_PAUSE, REQUEST_REFUSED, REQUEST_STOP, inbox_ask, inbox_close, inbox_free, inbox_init,
+    REQUEST_ADVANCE, REQUEST_COMMAND, REQUEST_PAUSE, REQUEST_REFUSED, REQUEST_STOP, inbox_ask, inbox_close, inbox_free, inbox_init,
     inbox_open, inbox_resume, request_t,
 )
 from fastgear.server.listeners cimport close_listeners, listener_add, watch
@@ -118,6 +118,16 @@ cdef class Loop:
 
     def resume(self):
         inbox_resume(&self.loop.inbox)
+
+    def advance(self, double seconds):
+        cdef request_t request
+        cdef int status
+        memset(&request, 0, sizeof(request))
+        request.kind = REQUEST_ADVANCE
+        request.limit_ns = <int64_t>(seconds * 1e9)
+        with nogil:
+            status = inbox_ask(&self.loop.inbox, &request)
+        return status == FG_OK
 
     def forget(self):
         """In a forked child: close the copies of the descriptors. Epoll is left alone, it is the parent's too."""

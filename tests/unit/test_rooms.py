@@ -23,6 +23,7 @@ ALLOWED = {
     "admin": {"protocol"},
     "supervisor": set(),
     "pool": {"base", "protocol", "server", "supervisor"},
+    "testing": {"protocol", "server"},
     "cli": {"protocol", "server", "client", "worker", "admin", "supervisor", "pool"},
 }
 CIMPORT = re.compile(r"^\s*from (fastgear[\w.]*) c?import |^\s*c?import (fastgear[\w.]*)", re.MULTILINE)
