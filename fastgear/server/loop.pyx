@@ -192,5 +192,6 @@ cdef int read_settings(settings_t* settings, config, bytes verbose) except -1:
     settings.max_output = config.max_output
     settings.pause_output = config.max_output // 4
     settings.output_timeout_ns = <int64_t>config.output_timeout_s * 1000 * NS_PER_MS
+    settings.input_timeout_ns = <int64_t>config.input_timeout_s * 1000 * NS_PER_MS
     settings.verbose = PyBytes_AS_STRING(verbose)
     return 0
