@@ -109,7 +109,7 @@ def table(results: list[tuple[Hostile, list[str]]]) -> Iterator[str]:
             if one.family == family:
                 rows.setdefault((family, *map(for_document, said)), []).append(one.name)
     for (family, *said), names in rows.items():
-        yield f"| {family} | {', '.join(names)} | {' | '.join(said)} |"
+        yield f"| {family} | {'; '.join(names)} | {' | '.join(said)} |"
 
 
 def counts(results: list[tuple[Hostile, list[str]]], name: Callable[[str], str] = str) -> Iterator[str]:
