@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import time
@@ -79,7 +80,8 @@ def test_thousands_of_half_packets_cost_little_and_end(tmp_path: Path) -> None:
         start = time.monotonic()
         assert bystanders.are_served()
         assert time.monotonic() - start < 1
-        assert psutil.Process(server.pid).memory_info().rss - before < CONNECTIONS * 10_000
+        if os.environ.get("FASTGEAR_ASAN") != "1":  # which pads every allocation
+            assert psutil.Process(server.pid).memory_info().rss - before < CONNECTIONS * 10_000
         for sock in socks[::2]:
             data = sock.recv(1000)
             while part := sock.recv(1000):

