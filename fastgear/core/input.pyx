@@ -22,8 +22,8 @@ from fastgear.core.peers cimport peer_touch, send_error
 from fastgear.core.worker_requests cimport is_own_job, no_such_job, refuse_report
 from fastgear.protocol.encoder cimport slice_of
 from fastgear.protocol.packet cimport (
-    FROM_CLIENT, FROM_WORKER, HEADER_SIZE, PACKET_BAD_ARGUMENTS, PACKET_BAD_TYPE, packet_fact, packet_fact_t,
-    packet_read, packet_read_head, packet_t, slice_t,
+    FROM_CLIENT, FROM_WORKER, HEADER_SIZE, PACKET_BAD_ARGUMENTS, PACKET_BAD_TYPE, PacketType, packet_fact,
+    packet_fact_t, packet_read, packet_read_head, packet_t, slice_t,
 )
 from fastgear.protocol.text cimport MAX_LINE, line_read, line_t, text_string
 
@@ -147,13 +147,13 @@ cdef size_t take_packet(state_t* state, peer_t* peer, const uint8_t* bytes, size
         return refuse_arguments(state, peer, &packet)
     if status == FG_OK:
         if has_more(&packet, bytes):
-            return refuse(state, peer, &packet, "INVALID_ARGUMENT", "The packet has more arguments than its type")
+            return refuse_made(state, peer, bytes, &packet, "The packet has more arguments than its type")
         if flow_stops_report(state, peer, &packet):
             return 0
         dispatch(state, peer, &packet)
         return packet.length
     if status == PACKET_BAD_ARGUMENTS:
-        return refuse(state, peer, &packet, "INVALID_ARGUMENT", "An argument of the packet is missing")
+        return refuse_made(state, peer, bytes, &packet, "An argument of the packet is missing")
     return refuse_all(state, peer, available)
 
 
@@ -186,6 +186,23 @@ cdef size_t refuse(state_t* state, peer_t* peer, const packet_t* packet, const c
     send_error(state, peer, code, text)
     peer.skip = packet.length
     return skip(peer, 1)  # the caller's loop skips the rest
+
+
+cdef size_t refuse_made(
+    state_t* state, peer_t* peer, const uint8_t* bytes, const packet_t* packet, const char* text
+) noexcept nogil:
+    """It is made of too few or too many arguments. A job whose result or end is lost with that fails: its clients would
+    wait for ever, or take a part for the whole."""
+    cdef const uint8_t* handle = bytes + HEADER_SIZE
+    cdef size_t length = packet.length - HEADER_SIZE
+    cdef const uint8_t* nul = <const uint8_t*>memchr(handle, 0, length)
+    cdef int type = packet.type if packet.is_request else 0
+    if (
+        type == PacketType.WORK_COMPLETE or type == PacketType.WORK_FAIL or type == PacketType.WORK_EXCEPTION
+        or type == PacketType.WORK_DATA
+    ):
+        refuse_report(state, peer, slice_of(<const char*>handle, nul - handle if nul != NULL else length))
+    return refuse(state, peer, packet, "INVALID_ARGUMENT", text)
 
 
 cdef size_t refuse_large(
