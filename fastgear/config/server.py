@@ -98,6 +98,13 @@ class ServerConfig:
         low=1,
         high=86400,
     )
+    input_timeout_s: int = option(
+        60,
+        "--input-timeout",
+        "seconds that a connection may be silent in the middle of a packet, before it is closed; 0: any",
+        low=0,
+        high=86400,
+    )
     max_connections: int = option(0, "--max-connections", "connections at once; 0: no limit", low=0, high=2**31 - 1)
     max_queue: int = option(
         0, "--max-queue", "jobs of one function, unless maxqueue says otherwise; 0: no limit", low=0, high=2**31 - 1

@@ -129,7 +129,11 @@ cdef int show_jobs(state_t* state, buffer_t* out, bint uniques) noexcept nogil:
 
 
 cdef int unique_line(buffer_t* out, job_t* job) noexcept nogil:
-    return text_name(out, job_unique(job), False) | text_string(out, "\n")
+    """A dot alone would be the end of the listing."""
+    cdef slice_t unique = job_unique(job)
+    if unique.length == 1 and unique.bytes[0] == c".":
+        return text_string(out, "\\x2e\n")
+    return text_name(out, unique, False) | text_string(out, "\n")
 
 
 cdef int job_line(state_t* state, buffer_t* out, job_t* job) noexcept nogil:
@@ -167,6 +171,7 @@ cdef int counters(state_t* state, buffer_t* out) noexcept nogil:
     result |= counter(out, "refused_total", state.counters.refused) | counter(out, "noops_total", state.counters.noops)
     result |= counter(out, "rescues_total", state.counters.rescues)
     result |= counter(out, "cut_off_total", state.counters.cut_off)
+    result |= counter(out, "unfinished_total", state.counters.unfinished)
     return result | text_string(out, ".\n")
 
 

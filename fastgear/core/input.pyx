@@ -2,7 +2,8 @@
 """A peer's input: packets and text lines cut out of its bytes, large data collected into a blob, refused packets skipped.
 
 Framing survives every packet whose size is known: what is wrong with it is answered with ERROR, and the next one is read.
-Only a wrong magic, or an endless text line, ends the connection, after its answer has left.
+Only a wrong magic, a text line that is endless or not text, or a half that is left at that, ends the connection, after its
+answer has left.
 """
 
 from libc.string cimport memchr, memcpy
@@ -15,12 +16,14 @@ from fastgear.base.status cimport FG_NEED_MORE, FG_OK
 from fastgear.core.admin cimport answer_line
 from fastgear.core.dispatch cimport dispatch
 from fastgear.core.flow cimport flow_stops, flow_stops_report, is_report, memory_is_short, peer_doom
+from fastgear.core.halves cimport half_note
 from fastgear.core.model cimport HOLD_NOTHING, LARGE_PACKET, MAX_HANDLE
 from fastgear.core.peers cimport peer_touch, send_error
 from fastgear.core.worker_requests cimport is_own_job, no_such_job, refuse_report
 from fastgear.protocol.encoder cimport slice_of
 from fastgear.protocol.packet cimport (
-    HEADER_SIZE, PACKET_BAD_ARGUMENTS, PACKET_BAD_TYPE, packet_read, packet_read_head, packet_t,
+    FROM_CLIENT, FROM_WORKER, HEADER_SIZE, PACKET_BAD_ARGUMENTS, PACKET_BAD_TYPE, PacketType, packet_fact,
+    packet_fact_t, packet_read, packet_read_head, packet_t, slice_t,
 )
 from fastgear.protocol.text cimport MAX_LINE, line_read, line_t, text_string
 
@@ -59,6 +62,7 @@ cdef void input_receive(state_t* state, peer_t* peer, const uint8_t* bytes, size
     state.speaker = NULL
     if used < length and not peer.closing and peer.blob == NULL:
         keep_rest(state, peer, bytes + used, length - used)
+    half_note(state, peer)
 
 
 cdef void input_more(state_t* state, peer_t* peer, const uint8_t* bytes, size_t length) noexcept nogil:
@@ -142,12 +146,36 @@ cdef size_t take_packet(state_t* state, peer_t* peer, const uint8_t* bytes, size
     if (status == FG_OK or status == PACKET_BAD_ARGUMENTS) and packet.length - packet.data_length > LARGE_PACKET:
         return refuse_arguments(state, peer, &packet)
     if status == FG_OK:
+        if has_more(&packet, bytes):
+            return refuse_made(state, peer, bytes, &packet, "The packet has more arguments than its type")
         if flow_stops_report(state, peer, &packet):
             return 0
         dispatch(state, peer, &packet)
         return packet.length
     if status == PACKET_BAD_ARGUMENTS:
-        return refuse(state, peer, &packet, "INVALID_ARGUMENT", "An argument of the packet is missing")
+        return refuse_made(state, peer, bytes, &packet, "An argument of the packet is missing")
+    return refuse_all(state, peer, available)
+
+
+cdef bint has_more(packet_t* packet, const uint8_t* bytes) noexcept nogil:
+    """Whether there is more than the arguments, in a request that ends with them. One NUL at the end, as some libraries
+    send it, is taken off."""
+    cdef const packet_fact_t* fact = packet_fact(packet.type)
+    cdef slice_t last = slice_of(<const char*>bytes + HEADER_SIZE, packet.length - HEADER_SIZE)
+    if fact.has_data or not packet.is_request or not fact.senders & (FROM_CLIENT | FROM_WORKER):
+        return False
+    if fact.arguments > 0:
+        last = packet.args[fact.arguments - 1]
+    if last.length > 0 and last.bytes[last.length - 1] == 0:
+        last.length -= 1
+    if fact.arguments == 0:
+        return last.length > 0
+    packet.args[fact.arguments - 1] = last
+    return last.length > 0 and memchr(last.bytes, 0, last.length) != NULL
+
+
+cdef size_t refuse_all(state_t* state, peer_t* peer, size_t available) noexcept nogil:
+    """The framing is lost."""
     send_error(state, peer, "INVALID_MAGIC", "This is no packet, and what follows cannot be told; the connection is closed")
     peer.closing = True
     return available
@@ -158,6 +186,23 @@ cdef size_t refuse(state_t* state, peer_t* peer, const packet_t* packet, const c
     send_error(state, peer, code, text)
     peer.skip = packet.length
     return skip(peer, 1)  # the caller's loop skips the rest
+
+
+cdef size_t refuse_made(
+    state_t* state, peer_t* peer, const uint8_t* bytes, const packet_t* packet, const char* text
+) noexcept nogil:
+    """It is made of too few or too many arguments. A job whose result or end is lost with that fails: its clients would
+    wait for ever, or take a part for the whole."""
+    cdef const uint8_t* handle = bytes + HEADER_SIZE
+    cdef size_t length = packet.length - HEADER_SIZE
+    cdef const uint8_t* nul = <const uint8_t*>memchr(handle, 0, length)
+    cdef int type = packet.type if packet.is_request else 0
+    if (
+        type == PacketType.WORK_COMPLETE or type == PacketType.WORK_FAIL or type == PacketType.WORK_EXCEPTION
+        or type == PacketType.WORK_DATA
+    ):
+        refuse_report(state, peer, slice_of(<const char*>handle, nul - handle if nul != NULL else length))
+    return refuse(state, peer, packet, "INVALID_ARGUMENT", text)
 
 
 cdef size_t refuse_large(
@@ -262,6 +307,7 @@ cdef void input_filled(state_t* state, peer_t* peer, size_t length) noexcept nog
     blob.length += length
     peer.blob_missing -= length
     if peer.blob_missing > 0:
+        half_note(state, peer)
         return
     peer.head.blob = take_blob(state, peer)
     peer.head.data.bytes = blob.bytes
@@ -271,6 +317,7 @@ cdef void input_filled(state_t* state, peer_t* peer, size_t length) noexcept nog
     state.speaker = NULL
     blob_release(blob)
     drop_rest(peer)
+    half_note(state, peer)
 
 
 # -- text -------------------------------------------------------------------------------------------------------------
@@ -278,6 +325,8 @@ cdef void input_filled(state_t* state, peer_t* peer, size_t length) noexcept nog
 cdef size_t take_line(state_t* state, peer_t* peer, const uint8_t* bytes, size_t available) noexcept nogil:
     cdef line_t line
     cdef int status = line_read(bytes, available if available < MAX_LINE else MAX_LINE, &line)
+    if memchr(bytes, 0, line.length if status == FG_OK else min(available, <size_t>MAX_LINE)) != NULL:
+        return refuse_all(state, peer, available)
     if status == FG_OK:
         status = answer_line(state, &peer.out, &line)
     elif available < MAX_LINE:

@@ -56,6 +56,7 @@ ctypedef struct settings_t:     # chosen when the state is made, constant after 
     size_t max_output           # unsent bytes of a peer above which others' reports to it wait
     size_t pause_output         # unsent bytes of answers to a peer's own requests at which further ones wait
     int64_t output_timeout_ns   # how long a peer with more than max_output may take for a quarter of it
+    int64_t input_timeout_ns    # how long a peer may be silent in the middle of a packet or a line; 0: for ever
     const char* verbose         # the word that the text command "verbose" answers
 
 # One named thing that workers can do. Owned by state.functions; freed by function_free.
@@ -140,6 +141,8 @@ ctypedef struct peer_t:
     blob_t* blob                # data of a large packet under way, or NULL
     size_t blob_missing         # bytes of it still to come
     packet_t head               # that packet; its arguments point into rest
+    link_t in_halves            # state.halves: so far it has sent half a packet or half a line
+    int64_t half_until_ns       # when it must have gone on
     # flow
     uint8_t hold                # HOLD_...: why its input waits
     link_t in_held              # peer_t.held of the client whom its next report is for
@@ -162,6 +165,7 @@ ctypedef struct peer_t:
     uint32_t parked             # how many do
     function_t* woken_for       # whose job the NOOP under way is about, or NULL
     int64_t woken_ns
+    uint64_t excepted           # number of the job that it ended with WORK_EXCEPTION last, or 0
 
 ctypedef struct counters_t:     # since the start
     uint64_t packets
@@ -177,6 +181,7 @@ ctypedef struct counters_t:     # since the start
     uint64_t noops
     uint64_t rescues
     uint64_t cut_off            # peers that did not read
+    uint64_t unfinished         # peers that did not finish what they began to say
 
 # One job server. Owned by whoever called state_init.
 ctypedef struct state_t:
@@ -216,3 +221,4 @@ ctypedef struct state_t:
     link_t served               # peer_t.in_served
     link_t resumed              # peer_t.in_resumed
     link_t slow                 # peer_t.in_slow, first to be overdue first
+    link_t halves               # peer_t.in_halves, likewise

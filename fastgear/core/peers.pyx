@@ -11,6 +11,7 @@ from fastgear.base.list cimport (
 )
 from fastgear.base.status cimport FG_OK
 from fastgear.core.flow cimport flow_begin, flow_count, flow_end, peer_doom
+from fastgear.core.halves cimport half_begin, half_end
 from fastgear.protocol.encoder cimport encode_empty, encode_error, encode_packet, encode_packet_blob
 
 
@@ -33,6 +34,7 @@ cdef peer_t* peer_new(state_t* state) noexcept nogil:
     list_init(&peer.unlisted)
     list_init(&peer.jobs)
     flow_begin(peer)
+    half_begin(peer)
     list_push_back(&state.peers, &peer.in_peers)
     state.peer_count += 1
     return peer
@@ -48,6 +50,7 @@ cdef void peer_free(state_t* state, peer_t* peer) noexcept nogil:
     link_remove(&peer.in_peers)
     state.peer_count -= 1
     flow_end(state, peer)
+    half_end(peer)
     buffer_free(&peer.out)
     bitset_free(&peer.can_do)
     if peer.blob != NULL:

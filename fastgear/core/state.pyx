@@ -9,6 +9,7 @@ from fastgear.base.list cimport list_first, list_init, list_is_empty
 from fastgear.core.assign cimport assign_parked, forget_waits, give_back_all, time_out_due
 from fastgear.core.flow cimport flow_cut_off, flow_free_workers, flow_init, flow_sent, peer_from_in_slow
 from fastgear.core.functions cimport function_queued, functions_free, functions_init
+from fastgear.core.halves cimport halves_give_up, halves_init, peer_from_in_halves
 from fastgear.core.jobs cimport jobs_free, jobs_init
 from fastgear.core.model cimport MAX_PREFIX
 from fastgear.core.peers cimport peer_free, peer_new
@@ -32,6 +33,7 @@ cdef void state_init(
     list_init(&state.dirty)
     list_init(&state.doomed)
     flow_init(state)
+    halves_init(state)
     workers_init(state)
     queues_init(state)
     jobs_init(state)
@@ -59,6 +61,7 @@ cdef void state_fire_due(state_t* state) noexcept nogil:
     time_out_due(state)
     rescue(state, state.now_ns - state.settings.rescue_ns)
     flow_cut_off(state)
+    halves_give_up(state)
     state_settle(state)
 
 
@@ -83,6 +86,8 @@ cdef int64_t state_next_due(const state_t* state) noexcept nogil:
         found = sooner(found, peer_from_in_woken(state.woken.next).woken_ns + state.settings.rescue_ns, state.now_ns)
     if state.slow.next != &state.slow:
         found = sooner(found, peer_from_in_slow(state.slow.next).slow_until_ns, state.now_ns)
+    if state.halves.next != &state.halves:
+        found = sooner(found, peer_from_in_halves(state.halves.next).half_until_ns, state.now_ns)
     if state.resumed.next != &state.resumed:
         found = 0
     return found

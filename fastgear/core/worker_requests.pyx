@@ -3,12 +3,11 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memchr
 
 from fastgear.base.status cimport FG_OK
 from fastgear.core.assign cimport assign_next, end_completed, end_failed, end_with_exception, pass_on
 from fastgear.core.functions cimport function_find, function_find_or_create
-from fastgear.core.jobs cimport job_by_handle
+from fastgear.core.jobs cimport handle_number, job_by_handle
 from fastgear.core.model cimport MAX_FUNCTION_NAME, ability_t, function_t, job_t
 from fastgear.core.peers cimport send_error
 from fastgear.core.workers cimport abilities_reset, ability_add, ability_drop, ability_find, worker_sleep
@@ -22,13 +21,20 @@ cdef enum:
 
 # -- abilities --------------------------------------------------------------------------------------------------------
 
+cdef bint is_name(state_t* state, peer_t* peer, slice_t name) noexcept nogil:
+    """False: it cannot be a function's, and the worker knows."""
+    if name.length == 0:
+        send_error(state, peer, "INVALID_FUNCTION_NAME", "A function needs a name")
+    elif name.length > MAX_FUNCTION_NAME:
+        send_error(state, peer, "ARGUMENT_TOO_LARGE", "Function name too large")
+    else:
+        return True
+    return False
+
+
 cdef void add_ability(state_t* state, peer_t* peer, slice_t name, int64_t timeout_ns) noexcept nogil:
     cdef function_t* function
-    if name.length == 0 or memchr(name.bytes, 0, name.length) != NULL:
-        send_error(state, peer, "INVALID_FUNCTION_NAME", "A function needs a name, and one without NUL bytes")
-        return
-    if name.length > MAX_FUNCTION_NAME:
-        send_error(state, peer, "ARGUMENT_TOO_LARGE", "Function name too large")
+    if not is_name(state, peer, name):
         return
     function = function_find_or_create(state, name)
     if function == NULL or ability_add(state, peer, function, timeout_ns) != FG_OK:
@@ -50,8 +56,12 @@ cdef void on_can_do_timeout(state_t* state, peer_t* peer, const packet_t* packet
 
 cdef void on_cant_do(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
     """Jobs that the worker holds stay with it: it only takes no more of them."""
-    cdef function_t* function = function_find(state, packet.args[0])
-    cdef ability_t* ability = ability_find(state, peer, function) if function != NULL else NULL
+    cdef function_t* function = NULL
+    cdef ability_t* ability = NULL
+    if is_name(state, peer, packet.args[0]):
+        function = function_find(state, packet.args[0])
+    if function != NULL:
+        ability = ability_find(state, peer, function)
     if ability != NULL:
         ability_drop(state, ability)
 
@@ -123,23 +133,24 @@ cdef void on_work_complete(state_t* state, peer_t* peer, const packet_t* packet)
 
 
 cdef void on_work_fail(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
-    """The handle may end in a NUL, as some libraries send it; the clients get it without."""
     cdef slice_t handle = packet.args[0]
-    cdef job_t* job
-    if handle.length > 0 and handle.bytes[handle.length - 1] == 0:
-        handle.length -= 1
-    job = own_job(state, peer, handle)
-    if job == NULL:
-        send_error(state, peer, "JOB_NOT_FOUND", no_such_job(packet.type))
-    else:
+    cdef job_t* job = own_job(state, peer, handle)
+    if job != NULL:
         end_failed(state, job)
+    elif peer.excepted > 0 and handle_number(state, handle) == peer.excepted:
+        peer.excepted = 0
+    else:
+        send_error(state, peer, "JOB_NOT_FOUND", no_such_job(packet.type))
 
 
 cdef void on_work_exception(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
+    """It is the end. The WORK_FAIL that Perl's workers and python-gearman's send after it is passed over: at an ERROR the
+    former end themselves."""
     cdef job_t* job = own_job(state, peer, packet.args[0])
     if job == NULL:
         send_error(state, peer, "JOB_NOT_FOUND", no_such_job(packet.type))
     else:
+        peer.excepted = job.in_jobs.hash
         end_with_exception(state, job, packet)
 
 

@@ -11,6 +11,7 @@ cdef enum:                      # what is asked
     REQUEST_COMMAND = 0         # the reply to a text command
     REQUEST_STOP = 1            # the end of the loop, once limit_ns have passed or no job is left
     REQUEST_PAUSE = 2           # stand still until inbox_resume
+    REQUEST_ADVANCE = 3         # the clocks are limit_ns later from now on, and what is due then is done
 
 cdef enum:
     REQUEST_REFUSED = -30       # the loop has ended
@@ -21,7 +22,7 @@ ctypedef struct request_t:
     int kind
     slice_t line                # of REQUEST_COMMAND
     buffer_t reply              # likewise; filled by the loop, freed by the asker
-    int64_t limit_ns            # of REQUEST_STOP
+    int64_t limit_ns            # of REQUEST_STOP and REQUEST_ADVANCE
     int status
     bint done
 

@@ -114,7 +114,7 @@ cdef bint help_once(loop_t* loop, local_t* local, int64_t until_ns) noexcept nog
     loop.helped = local.helped = True
     interrupted = turn(loop, <int>wait_ms) != 0
     loop.helped = local.helped = False
-    loop.helped_ns = loop.state.now_ns
+    loop.helped_ns = clock_ns(CLOCK_MONOTONIC)
     return interrupted
 
 

@@ -18,6 +18,9 @@ class Loop:
         """Let the loop stand still until `resume`; False when it has ended."""
 
     def resume(self) -> None: ...
+    def advance(self, seconds: float) -> bool:
+        """Be so much later from now on, with all that is due by then; False when the loop has ended."""
+
     def forget(self) -> None:
         """In a forked child whose parent paused the loop: close this copy's descriptors."""
 

@@ -15,7 +15,7 @@ from fastgear.core.model cimport settings_t
 from fastgear.core.state cimport state_free, state_init
 from fastgear.server.ending cimport close_connections, close_locals
 from fastgear.server.inbox cimport (
-    REQUEST_COMMAND, REQUEST_PAUSE, REQUEST_REFUSED, REQUEST_STOP, inbox_ask, inbox_close, inbox_free, inbox_init,
+    REQUEST_ADVANCE, REQUEST_COMMAND, REQUEST_PAUSE, REQUEST_REFUSED, REQUEST_STOP, inbox_ask, inbox_close, inbox_free, inbox_init,
     inbox_open, inbox_resume, request_t,
 )
 from fastgear.server.listeners cimport close_listeners, listener_add, watch
@@ -119,6 +119,16 @@ cdef class Loop:
     def resume(self):
         inbox_resume(&self.loop.inbox)
 
+    def advance(self, double seconds):
+        cdef request_t request
+        cdef int status
+        memset(&request, 0, sizeof(request))
+        request.kind = REQUEST_ADVANCE
+        request.limit_ns = <int64_t>(seconds * 1e9)
+        with nogil:
+            status = inbox_ask(&self.loop.inbox, &request)
+        return status == FG_OK
+
     def forget(self):
         """In a forked child: close the copies of the descriptors. Epoll is left alone, it is the parent's too."""
         self.loop.inbox.closed = True
@@ -182,5 +192,6 @@ cdef int read_settings(settings_t* settings, config, bytes verbose) except -1:
     settings.max_output = config.max_output
     settings.pause_output = config.max_output // 4
     settings.output_timeout_ns = <int64_t>config.output_timeout_s * 1000 * NS_PER_MS
+    settings.input_timeout_ns = <int64_t>config.input_timeout_s * 1000 * NS_PER_MS
     settings.verbose = PyBytes_AS_STRING(verbose)
     return 0

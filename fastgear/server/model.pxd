@@ -85,6 +85,7 @@ ctypedef struct loop_t:
     uint64_t accepted
     uint64_t turned_away        # connections refused for want of descriptors or by the limit
     uint64_t memory_peak        # of state.memory since memory was last given back
+    int64_t ahead_ns            # of the system's clocks; for tests, which need not wait then
     bint asked                  # the inbox has requests
     bint stopping
     int64_t stop_at_ns          # when draining ends at the latest

@@ -22,7 +22,7 @@ from fastgear.server.connection cimport (
 )
 from fastgear.server.ending cimport close_connections, close_locals, end_lingering, end_lost, free_dead, mark_dead
 from fastgear.server.inbox cimport (
-    REQUEST_COMMAND, REQUEST_PAUSE, inbox_done, inbox_stand_still, inbox_take, request_t,
+    REQUEST_ADVANCE, REQUEST_COMMAND, REQUEST_PAUSE, inbox_done, inbox_stand_still, inbox_take, request_t,
 )
 from fastgear.server.listeners cimport accept_some, close_listeners, listen_again
 from fastgear.server.model cimport (
@@ -82,7 +82,7 @@ cdef void call_helper(loop_t* loop) noexcept nogil:
 
 
 cdef void set_time(loop_t* loop) noexcept nogil:
-    state_set_time(&loop.state, clock_ns(CLOCK_MONOTONIC), clock_ns(CLOCK_REALTIME))
+    state_set_time(&loop.state, clock_ns(CLOCK_MONOTONIC) + loop.ahead_ns, clock_ns(CLOCK_REALTIME) + loop.ahead_ns)
 
 
 cdef bint is_over(loop_t* loop) noexcept nogil:
@@ -249,6 +249,11 @@ cdef void handle_request(loop_t* loop, request_t* request) noexcept nogil:
     elif request.kind == REQUEST_PAUSE:
         inbox_stand_still(&loop.inbox, request)
         set_time(loop)
+    elif request.kind == REQUEST_ADVANCE:
+        loop.ahead_ns += request.limit_ns
+        set_time(loop)
+        state_fire_due(&loop.state)
+        inbox_done(&loop.inbox, request, FG_OK)
     else:
         begin_stop(loop, request.limit_ns)
         inbox_done(&loop.inbox, request, FG_OK)

@@ -88,7 +88,7 @@ def test_t3_a_packet_with_too_little_in_it_is_answered_and_the_next_one_is_read(
     one.core.receive(one.id, request(name) + request("ECHO_REQ", b"next"))
     heard = one.heard()
     assert heard[-1] == ("ECHO_RES", (b"next",))
-    silent = {"RESET_ABILITIES", "PRE_SLEEP", "CANT_DO", "SET_CLIENT_ID"}
+    silent = {"RESET_ABILITIES", "PRE_SLEEP", "SET_CLIENT_ID"}
     assert len(heard) == (1 if name in silent else 2)
 
 
@@ -143,7 +143,7 @@ def test_t9_an_exception_is_a_clean_fail_for_those_who_did_not_ask(talk: Connect
     worker.send("WORK_EXCEPTION", handle, b"oh")
     assert plain.heard() == [("WORK_FAIL", (handle,))]
     assert asking.heard() == [("WORK_EXCEPTION", (handle, b"oh"))]
-    assert worker.say("WORK_FAIL", handle)[0][1][0] == b"JOB_NOT_FOUND"
+    assert worker.say("WORK_COMPLETE", handle, b"late")[0][1][0] == b"JOB_NOT_FOUND"
 
 
 def test_t9_a_worker_may_end_its_handle_with_a_nul(talk: Connect) -> None:
@@ -306,7 +306,17 @@ def test_t15_names_are_checked_and_listings_stay_parseable(talk: Connect, kind: 
 
 
 def test_t15_a_function_with_a_nul_cannot_be_announced(talk: Connect) -> None:
-    assert talk().say("CAN_DO", b"a\0b")[0][1][0] == b"INVALID_FUNCTION_NAME"
+    assert talk().say("CAN_DO", b"a\0b")[0][1][0] == b"INVALID_ARGUMENT"
+
+
+def test_one_nul_at_the_end_of_the_last_argument_is_taken_off(talk: Connect) -> None:
+    one = talk()
+    assert one.say("CAN_DO", b"f\0") == []
+    assert one.text(b"status\n") == b"f\t0\t0\t1\n.\n"
+    handle = submit(one)
+    assert one.say("GRAB_JOB", b"\0")[0][0] == "JOB_ASSIGN"
+    assert one.say("WORK_STATUS", handle, b"1", b"2\0") == [("WORK_STATUS", (handle, b"1", b"2"))]
+    assert one.say("GET_STATUS", handle + b"\0") == [("STATUS_RES", (handle, b"1", b"1", b"1", b"2"))]
 
 
 def test_can_do_twice_is_one_ability_and_cant_do_of_nothing_is_nothing(talk: Connect) -> None:

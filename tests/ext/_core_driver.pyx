@@ -33,7 +33,8 @@ cdef class Core:
 
     def __cinit__(self, *, int job_retries=-1, bint timeout_fails=False, bint exceptions=False, int worker_wakeup=1,
                   int rescue_ms=50, long long max_queue=0, long long max_memory=0, size_t max_packet_size=1 << 26,
-                  size_t max_output=1 << 26, double output_timeout=10.0, bytes prefix=b"H:test:", long long first_number=1):
+                  size_t max_output=1 << 26, double output_timeout=10.0, double input_timeout=60.0,
+                  bytes prefix=b"H:test:", long long first_number=1):
         cdef settings_t settings
         cdef uint64_t key[2]
         self.verbose = b"ERROR"
@@ -50,6 +51,7 @@ cdef class Core:
         settings.max_output = max_output
         settings.pause_output = max_output // 4
         settings.output_timeout_ns = <long long>(output_timeout * 1e9)
+        settings.input_timeout_ns = <long long>(input_timeout * 1e9)
         settings.verbose = self.verbose
         state_init(&self.state, &settings, prefix, b"test", key, first_number)
         self.open = True

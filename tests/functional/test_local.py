@@ -14,6 +14,7 @@ from speak import Packet, cut, request
 
 from fastgear import Client, Server, Worker
 from fastgear.server.local import Local
+from fastgear.testing import GearmanServer
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand cannot be embedded")
 
@@ -84,6 +85,18 @@ def test_others_are_served_while_a_thread_helps_and_after_it(server: Server) -> 
                 assert client.echo(b"x") == b"x"
             thread.join()
     local.close()
+
+
+def test_others_are_served_after_a_thread_helped_a_server_whose_clock_is_ahead() -> None:
+    with GearmanServer() as server, Client(server.address) as client:
+        server.advance(100)
+        local = server.connect()
+        for _ in range(20):
+            local.receive(0.01, True)
+            start = time.monotonic()
+            assert client.echo(b"x") == b"x"
+            assert time.monotonic() - start < 5
+        local.close()
 
 
 def test_many_threads_help_and_speak_at_once(server: Server) -> None:

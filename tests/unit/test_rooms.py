@@ -25,6 +25,7 @@ ALLOWED = {
     "service": set(),
     "config": set(),
     "pool": {"base", "protocol", "server", "supervisor"},
+    "testing": {"protocol", "server"},
     "cli": {"protocol", "server", "client", "worker", "admin", "supervisor", "pool", "service"},
 }
 CIMPORT = re.compile(r"^\s*from (fastgear[\w.]*) c?import |^\s*c?import (fastgear[\w.]*)", re.MULTILINE)
