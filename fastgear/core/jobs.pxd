@@ -32,6 +32,8 @@ cdef job_t* job_new(state_t* state, const order_t* order) noexcept nogil
 # Forget a job that stands nowhere any more; its waits go with it.
 cdef void job_free(state_t* state, job_t* job) noexcept nogil
 
+# The number in one of our handles, which a job had or has; 0: it is none.
+cdef uint64_t handle_number(state_t* state, slice_t handle) noexcept nogil
 cdef job_t* job_by_handle(state_t* state, slice_t handle) noexcept nogil
 # The job that a submission of this order would join, or NULL.
 cdef job_t* job_by_order(state_t* state, const order_t* order) noexcept nogil

@@ -160,19 +160,24 @@ cdef void job_free(state_t* state, job_t* job) noexcept nogil:
     release(state, job)
 
 
-cdef job_t* job_by_handle(state_t* state, slice_t handle) noexcept nogil:
+cdef uint64_t handle_number(state_t* state, slice_t handle) noexcept nogil:
     cdef size_t i = state.prefix_length
     cdef uint64_t number = 0
     if handle.length <= i or handle.length > MAX_HANDLE or memcmp(handle.bytes, state.prefix, i) != 0:
-        return NULL
+        return 0
     if handle.bytes[i] == 48 or handle.length - i > 19:
-        return NULL
+        return 0
     while i < handle.length:
         if handle.bytes[i] < 48 or handle.bytes[i] > 57:
-            return NULL
+            return 0
         number = number * 10 + (handle.bytes[i] - 48)
         i += 1
-    return <job_t*>table_first(&state.jobs, number)
+    return number
+
+
+cdef job_t* job_by_handle(state_t* state, slice_t handle) noexcept nogil:
+    cdef uint64_t number = handle_number(state, handle)
+    return <job_t*>table_first(&state.jobs, number) if number > 0 else NULL
 
 
 cdef job_t* job_by_order(state_t* state, const order_t* order) noexcept nogil:

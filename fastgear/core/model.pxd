@@ -162,6 +162,7 @@ ctypedef struct peer_t:
     uint32_t parked             # how many do
     function_t* woken_for       # whose job the NOOP under way is about, or NULL
     int64_t woken_ns
+    uint64_t excepted           # number of the job that it ended with WORK_EXCEPTION last, or 0
 
 ctypedef struct counters_t:     # since the start
     uint64_t packets

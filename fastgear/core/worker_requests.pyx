@@ -8,7 +8,7 @@ from libc.string cimport memchr
 from fastgear.base.status cimport FG_OK
 from fastgear.core.assign cimport assign_next, end_completed, end_failed, end_with_exception, pass_on
 from fastgear.core.functions cimport function_find, function_find_or_create
-from fastgear.core.jobs cimport job_by_handle
+from fastgear.core.jobs cimport handle_number, job_by_handle
 from fastgear.core.model cimport MAX_FUNCTION_NAME, ability_t, function_t, job_t
 from fastgear.core.peers cimport send_error
 from fastgear.core.workers cimport abilities_reset, ability_add, ability_drop, ability_find, worker_sleep
@@ -129,17 +129,22 @@ cdef void on_work_fail(state_t* state, peer_t* peer, const packet_t* packet) noe
     if handle.length > 0 and handle.bytes[handle.length - 1] == 0:
         handle.length -= 1
     job = own_job(state, peer, handle)
-    if job == NULL:
-        send_error(state, peer, "JOB_NOT_FOUND", no_such_job(packet.type))
-    else:
+    if job != NULL:
         end_failed(state, job)
+    elif peer.excepted > 0 and handle_number(state, handle) == peer.excepted:
+        peer.excepted = 0
+    else:
+        send_error(state, peer, "JOB_NOT_FOUND", no_such_job(packet.type))
 
 
 cdef void on_work_exception(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
+    """It is the end. The WORK_FAIL that Perl's workers and python-gearman's send after it is passed over: at an ERROR the
+    former end themselves."""
     cdef job_t* job = own_job(state, peer, packet.args[0])
     if job == NULL:
         send_error(state, peer, "JOB_NOT_FOUND", no_such_job(packet.type))
     else:
+        peer.excepted = job.in_jobs.hash
         end_with_exception(state, job, packet)
 
 

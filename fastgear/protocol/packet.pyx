@@ -114,7 +114,10 @@ cdef int read_header(const uint8_t* bytes, size_t available, packet_t* packet) n
 
 
 cdef int split_arguments(const uint8_t* at, const uint8_t* end, bint all_here, packet_t* packet) noexcept nogil:
-    """Cut the body into its arguments. The last one, when no data follow it, reaches to the end of the packet."""
+    """Cut the body into its arguments. The last one, when no data follow it, reaches to the end of the packet.
+
+    A worker's report may be nothing but a handle, without the NUL: so Perl's Gearman::Worker sends an empty result.
+    """
     cdef packet_fact_t fact = FACTS[packet.type]
     cdef const uint8_t* nul
     cdef uint32_t i, terminated = fact.arguments
@@ -123,11 +126,13 @@ cdef int split_arguments(const uint8_t* at, const uint8_t* end, bint all_here, p
     packet.arguments = fact.arguments
     for i in range(terminated):
         nul = <const uint8_t*>memchr(at, 0, end - at) if at < end else NULL
+        if nul == NULL and all_here and fact.has_data and fact.arguments == 1:
+            nul = end
         if nul == NULL:
             return PACKET_BAD_ARGUMENTS if all_here else FG_NEED_MORE
         packet.args[i].bytes = at
         packet.args[i].length = nul - at
-        at = nul + 1
+        at = nul + 1 if nul < end else end
     packet.data.bytes = at
     packet.data.length = end - at
     if fact.has_data:

@@ -50,6 +50,7 @@ class Peer:
     exceptions: bool = False
     sleeping: bool = False
     turn: int = 0
+    excepted: Job | None = None  # that it ended with WORK_EXCEPTION last
     out: list[tuple[str, tuple[bytes, ...]]] = field(default_factory=list)
 
     def say(self, name: str, *args: bytes) -> None:
@@ -163,6 +164,9 @@ class Model:
         return None
 
     def report(self, peer: Peer, job: Job, kind: str, *args: bytes) -> None:
+        if kind == "WORK_FAIL" and peer.excepted is job:
+            peer.excepted = None
+            return None
         if job.worker is not peer or job.number not in self.jobs:
             return peer.say("ERROR", b"JOB_NOT_FOUND", _NOT_FOUND.get(kind, b"Job given in work result not found"))
         if kind == "WORK_STATUS":
@@ -176,6 +180,8 @@ class Model:
                 client.say(kind, job.handle, *args)
         if kind in ("WORK_COMPLETE", "WORK_EXCEPTION"):
             self.forget(job)
+        if kind == "WORK_EXCEPTION":
+            peer.excepted = job
 
     # -- the life of a job
 

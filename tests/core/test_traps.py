@@ -143,7 +143,7 @@ def test_t9_an_exception_is_a_clean_fail_for_those_who_did_not_ask(talk: Connect
     worker.send("WORK_EXCEPTION", handle, b"oh")
     assert plain.heard() == [("WORK_FAIL", (handle,))]
     assert asking.heard() == [("WORK_EXCEPTION", (handle, b"oh"))]
-    assert worker.say("WORK_FAIL", handle)[0][1][0] == b"JOB_NOT_FOUND"
+    assert worker.say("WORK_COMPLETE", handle, b"late")[0][1][0] == b"JOB_NOT_FOUND"
 
 
 def test_t9_a_worker_may_end_its_handle_with_a_nul(talk: Connect) -> None:
