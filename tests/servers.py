@@ -50,9 +50,9 @@ def _command(kind: str, port: int, folder: Path, *extra: str) -> list[str]:
     return [str(GEARMAND), "-p", str(port), "-L", "127.0.0.1", "-l", "stderr", "-P", f"{folder}/pid", *extra]
 
 
-def need(program: str, package: str) -> None:
+def need(program: str, package: str, install: str = "Debian: apt-get install") -> None:
     """A peer is missing: at home the test is skipped with a word, in CI it may not be."""
-    message = f"there is no {program}; Debian: apt-get install {package}"
+    message = f"there is no {program}; {install} {package}"
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
