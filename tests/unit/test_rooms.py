@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent.parent / "fastgear"
 # Open to all: names, errors and plain helpers, which know no room.
-OPEN = {"errors", "types", "config", "addresses", "servers", "stream", "cpus", "version"}
+OPEN = {"errors", "types", "config", "addresses", "servers", "sockets", "stream", "cpus", "version"}
 ALLOWED = {
     "base": set(),
     "protocol": {"base"},

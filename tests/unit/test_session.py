@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 from speak import packet, response
 
 from fastgear import LocalProtocolError, Priority, RemoteProtocolError, ServerError
-from fastgear.protocol.session import Answer, ClientSession, End, SubmittedJob, WorkerSession, parse_status, submission
+from fastgear.client.requests import submission
+from fastgear.protocol.session import Answer, ClientSession, End, SubmittedJob, WorkerSession, parse_status
 from fastgear.protocol.wire import PacketType
 
 
@@ -49,7 +52,7 @@ def test_answers_find_their_questions_however_the_bytes_come(step: int) -> None:
     )
     ended = [job for at in range(0, len(data), step) for job in session.receive(data[at : at + step])]
     assert ended == [second, first]
-    assert (first.data, first.warnings, first.numerator, first.denominator) == ([b"piece"], [b"careful"], 1, 2)
+    assert (first.data, first.warnings, first.numerator, first.denominator) == (deque([b"piece"]), [b"careful"], 1, 2)
     assert (first.end, first.payload, first.handle, first.is_over) == (End.COMPLETE, b"result", "H:1", True)
     assert isinstance(second.error, ServerError) and second.error.code == "QUEUE_ERROR"
     assert (third.handle, third.is_over) == ("H:3", False)
@@ -61,7 +64,7 @@ def test_a_job_submitted_twice_gets_every_packet_twice() -> None:
     session = ClientSession()
     jobs = [submitted(session), submitted(session)]
     session.receive(response("JOB_CREATED", b"H:1") * 2 + response("WORK_DATA", b"H:1", b"d") * 2)
-    assert [job.data for job in jobs] == [[b"d"], [b"d"]]
+    assert [list(job.data) for job in jobs] == [[b"d"], [b"d"]]
     assert session.receive(response("WORK_FAIL", b"H:1")) == [jobs[0]]
     assert session.receive(response("WORK_FAIL", b"H:1\0")) == [jobs[1]]
 
