@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from fastgear.addresses import Address
 from fastgear.errors import FastgearError
-from fastgear.sockets import FULL_S, RECEIVE, broken, cannot_connect, connect_unix, share, tune
+from fastgear.sockets import FULL_S, RECEIVE, broken, cannot_connect, connect_unix, kept, share, tune
 
 __all__ = ["AioStream", "Bell", "connect"]
 
@@ -257,14 +257,11 @@ async def connect(
 
 async def _open(stream: AioStream, sock: socket.socket, is_unix: bool) -> AioStream:
     loop = asyncio.get_running_loop()
-    try:
+    with kept(sock):
         if is_unix:
             await loop.create_unix_connection(lambda: stream, sock=sock)
         else:
             await loop.create_connection(lambda: stream, sock=sock)
-    except BaseException:
-        sock.close()
-        raise
     return stream
 
 
@@ -283,17 +280,13 @@ async def _connect_tcp(address: Address, deadline: float | None) -> socket.socke
     found = await _look_up(address, deadline)
     failure: OSError | None = None
     for number, (family, kind, protocol, _, to) in enumerate(found):
-        sock = socket.socket(family, kind, protocol)
         try:
-            await _connect_one(sock, to, share(_left(deadline), len(found) - number))
-            tune(sock)
-            return sock
+            with kept(socket.socket(family, kind, protocol)) as sock:
+                await _connect_one(sock, to, share(_left(deadline), len(found) - number))
+                tune(sock)
+                return sock
         except OSError as error:
-            sock.close()
             failure = error
-        except BaseException:
-            sock.close()
-            raise
     raise failure or OSError("the name has no address")
 
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterator
 
 from fastgear.addresses import Address
 from fastgear.errors import ConnectionLost
 
-__all__ = ["FULL_S", "RECEIVE", "broken", "cannot_connect", "connect_unix", "share", "tune"]
+__all__ = ["FULL_S", "RECEIVE", "broken", "cannot_connect", "connect_unix", "kept", "share", "tune"]
 
 RECEIVE = 1 << 17
 FULL_S = 0.01  # between attempts at a Unix socket whose queue is full
@@ -18,15 +20,21 @@ FULL_S = 0.01  # between attempts at a Unix socket whose queue is full
 _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 120_000))
 
 
-def connect_unix(address: Address) -> socket.socket:
-    """Without waiting: raises BlockingIOError where the listener's queue is full."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+@contextlib.contextmanager
+def kept(sock: socket.socket) -> Iterator[socket.socket]:
+    """Close it if the block raises."""
     try:
-        sock.setblocking(False)
-        sock.connect(address.socket_path)
+        yield sock
     except BaseException:
         sock.close()
         raise
+
+
+def connect_unix(address: Address) -> socket.socket:
+    """Without waiting: raises BlockingIOError where the listener's queue is full."""
+    with kept(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as sock:
+        sock.setblocking(False)
+        sock.connect(address.socket_path)
     return sock
 
 

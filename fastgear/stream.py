@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from fastgear.addresses import Address
 from fastgear.errors import ConnectionLost
-from fastgear.sockets import FULL_S, RECEIVE, broken, cannot_connect, connect_unix, share, tune
+from fastgear.sockets import FULL_S, RECEIVE, broken, cannot_connect, connect_unix, kept, share, tune
 
 __all__ = ["Stream", "connect", "wait_ready"]
 
@@ -46,18 +46,14 @@ def _connect_tcp(address: Address, deadline: float | None) -> socket.socket:
     found = socket.getaddrinfo(address.host or "127.0.0.1", address.port, type=socket.SOCK_STREAM)
     failure: OSError | None = None
     for number, (family, kind, protocol, _, to) in enumerate(found):
-        sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(share(_left(deadline), len(found) - number))
-            sock.connect(to)
-            tune(sock)
-            return sock
+            with kept(socket.socket(family, kind, protocol)) as sock:
+                sock.settimeout(share(_left(deadline), len(found) - number))
+                sock.connect(to)
+                tune(sock)
+                return sock
         except OSError as error:
-            sock.close()
             failure = error
-        except BaseException:
-            sock.close()
-            raise
     raise failure or OSError("the name has no address")
 
 

@@ -9,18 +9,17 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
 
-from fastgear.addresses import Address, default_servers
+from fastgear.addresses import Address
 from fastgear.aiostream import AioStream, Bell, connect
 from fastgear.client.aio_job import Job
 from fastgear.client.aio_reading import Reading
 from fastgear.client.aio_source import source_of
+from fastgear.client.base import ClientBase, check_acknowledged, not_greeted
 from fastgear.client.many import Course
 from fastgear.client.requests import BytesLike, When, as_unique, checked_handle, prepare, prepare_background
-from fastgear.client.view import refused
 from fastgear.errors import ConnectionLost, FastgearError, JobTimeout, ServerError
 from fastgear.protocol.session import Answer, ClientSession, SubmittedJob, parse_status
 from fastgear.protocol.wire import PacketType, pack_request
-from fastgear.servers import Backoff, Servers
 from fastgear.types import JobStatus, Priority
 
 __all__ = ["Client"]
@@ -43,7 +42,7 @@ class _Attempt:
         self.failure: ConnectionLost | None = None
 
 
-class Client:
+class Client(ClientBase):
     """Submits jobs to one or several Gearman servers, for any number of tasks at once.
 
     Arguments and methods are those of `fastgear.Client`, to be awaited. One client has one connection to each server; it
@@ -66,15 +65,11 @@ class Client:
     def __init__(
         self, *servers: str, timeout: float | None = 30.0, exceptions: bool = True, client_id: str | None = None
     ) -> None:
-        self._servers = Servers([Address.parse(server) for server in servers or default_servers()], Backoff())
-        self._timeout = timeout
-        self._exceptions = exceptions
-        self._client_id = client_id
+        super().__init__(servers, timeout, exceptions, client_id)
         self._connections: dict[Address, _Connection] = {}
         self._attempts: dict[Address, _Attempt] = {}
         self._reading = Reading()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
 
     # -- jobs
 
@@ -267,8 +262,7 @@ class Client:
                 raise ConnectionLost(str(attempt.failure)) from attempt.failure.__cause__
 
     def _check(self) -> None:
-        if self._closed:
-            raise RuntimeError("this client is closed")
+        self._check_open()
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._connections or self._attempts:
@@ -318,7 +312,7 @@ class Client:
             with contextlib.suppress(ServerError):  # a server without them sends WORK_FAIL in place of WORK_EXCEPTION
                 await self._ask(connection, PacketType.OPTION_REQ, PacketType.OPTION_RES, b"exceptions")
         except JobTimeout:
-            raise ConnectionLost(f"cannot connect to {connection.address}: it did not answer in time") from None
+            raise not_greeted(connection.address) from None
 
     def _receive(self, connection: _Connection, data: memoryview) -> None:
         connection.session.receive(data)
@@ -342,12 +336,8 @@ class Client:
         deadline = self._deadline()
         while not record.handle and record.error is None:
             if not await self._wait(bell, deadline) and not record.handle and record.error is None:
-                self._servers.backoff(connection.address).failed(time.monotonic())
-                raise JobTimeout(f"{connection.address} did not acknowledge a job within {self._timeout} s")
-        if isinstance(record.error, ServerError):
-            raise refused(record.error, record.function)
-        if record.error is not None:
-            raise record.error
+                raise self._not_acknowledged(connection.address)
+        check_acknowledged(record)
         return bell
 
     async def _ask(
@@ -362,7 +352,7 @@ class Client:
         connection.stream.write(connection.session.ask(answer, request, expect, name))
         while not answer.is_there:
             if not await self._wait(bell, deadline) and not answer.is_there:
-                raise JobTimeout(f"{connection.address} did not answer within {self._timeout} s")
+                raise self._not_answered(connection.address)
         return answer.take()
 
     async def _wait(self, bell: Bell, deadline: float | None) -> bool:

@@ -8,15 +8,14 @@ import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from fastgear.addresses import Address, default_servers
+from fastgear.addresses import Address
+from fastgear.client.base import ClientBase, check_acknowledged, not_greeted
 from fastgear.client.job import Job
 from fastgear.client.many import Course, take
 from fastgear.client.requests import BytesLike, When, as_unique, checked_handle, prepare, prepare_background
-from fastgear.client.view import refused
 from fastgear.errors import ConnectionLost, FastgearError, InternalError, JobTimeout, ServerError
 from fastgear.protocol.session import Answer, ClientSession, SubmittedJob, parse_status
 from fastgear.protocol.wire import PacketType, pack_request
-from fastgear.servers import Backoff, Servers
 from fastgear.stream import Stream, connect, wait_ready
 from fastgear.types import JobStatus, Priority
 
@@ -40,7 +39,7 @@ class _Connection:
         self.in_doubt = False
 
 
-class Client:
+class Client(ClientBase):
     """Submits jobs to one or several Gearman servers.
 
     `servers` are addresses (``host:port``, ``[ipv6]:port``, ``unix:/path``); none means what GEARMAN_SERVERS says, or
@@ -59,12 +58,8 @@ class Client:
     def __init__(
         self, *servers: str, timeout: float | None = 30.0, exceptions: bool = True, client_id: str | None = None
     ) -> None:
-        self._servers = Servers([Address.parse(server) for server in servers or default_servers()], Backoff())
-        self._timeout = timeout
-        self._exceptions = exceptions
-        self._client_id = client_id
+        super().__init__(servers, timeout, exceptions, client_id)
         self._connections: dict[Address, _Connection] = {}
-        self._closed = False
 
     # -- jobs
 
@@ -220,8 +215,7 @@ class Client:
         raise failure
 
     def _open(self, address: Address) -> _Connection:
-        if self._closed:
-            raise RuntimeError("this client is closed")
+        self._check_open()
         connection = self._connections.get(address)
         if connection is not None:
             connection.stream.check_process()
@@ -248,7 +242,7 @@ class Client:
             with contextlib.suppress(ServerError):  # a server without them sends WORK_FAIL in place of WORK_EXCEPTION
                 self._ask(connection, PacketType.OPTION_REQ, PacketType.OPTION_RES, b"exceptions")
         except JobTimeout:
-            error = ConnectionLost(f"cannot connect to {connection.stream.address}: it did not answer in time")
+            error = not_greeted(connection.stream.address)
             self._drop(connection, error)
             raise error from None
 
@@ -283,12 +277,8 @@ class Client:
         deadline = _deadline(self._timeout)
         while not record.handle and record.error is None:
             if not self._receive_from(connection, deadline):
-                self._servers.backoff(connection.stream.address).failed(time.monotonic())
-                raise JobTimeout(f"{connection.stream.address} did not acknowledge a job within {self._timeout} s")
-        if isinstance(record.error, ServerError):
-            raise refused(record.error, record.function)
-        if record.error is not None:
-            raise record.error
+                raise self._not_acknowledged(connection.stream.address)
+        check_acknowledged(record)
 
     def _ask(self, connection: _Connection, request: PacketType, expect: PacketType, name: bytes) -> tuple[bytes, ...]:
         answer = Answer()
@@ -298,7 +288,7 @@ class Client:
         deadline = _deadline(self._timeout)
         while not answer.is_there:
             if not self._receive_from(connection, deadline):
-                raise JobTimeout(f"{connection.stream.address} did not answer within {self._timeout} s")
+                raise self._not_answered(connection.stream.address)
         return answer.take()
 
     def _receive_from(self, connection: _Connection, deadline: float | None) -> bool:

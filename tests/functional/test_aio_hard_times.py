@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,9 @@ from servers import RunningServer
 from speak import response
 
 from fastgear import ConnectionLost, JobTimeout, Server
+from fastgear.addresses import Address
 from fastgear.aio import Client, Worker, WorkerJob
+from fastgear.aiostream import connect
 
 Run = Callable[[Coroutine[Any, Any, Any]], None]
 in_thread = asyncio.to_thread
@@ -95,6 +99,65 @@ def test_what_a_server_says_before_it_closes_is_heard(played: Played, run: Run, 
             played.socks[-1].close()
             with pytest.raises(ConnectionLost, match=message):
                 await asking
+
+    run(main())
+
+
+@meets_no_server
+def test_what_came_before_a_send_that_fails_is_heard(run: Run, tmp_path: Path) -> None:
+    """On a Unix socket a send fails at once when the server has closed."""
+
+    async def main() -> None:
+        heard, ended = bytearray(), asyncio.Event()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "server"))
+            listener.listen()
+            address = Address.parse(f"unix:{tmp_path}/server")
+            stream = await connect(address, 5, heard.extend, lambda error: ended.set())
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.sendall(b"full" * 20_000)
+            stream.write(b"x")
+            stream.flush()
+            await asyncio.wait_for(ended.wait(), 5)
+            await stream.closed()
+            assert heard == b"full" * 20_000
+
+    run(main())
+
+
+@meets_no_server
+def test_who_waits_for_room_waits_until_a_deadline(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "server"))
+            listener.listen()
+            address = Address.parse(f"unix:{tmp_path}/server")
+            stream = await connect(address, 5, len, print)
+            assert stream.has_room and await stream.room()
+            stream.write(bytes(5_000_000))
+            loop = asyncio.get_running_loop()
+            assert not stream.has_room and not await stream.room(loop.time() + 0.05)
+            turns: list[int] = []
+
+            async def write(number: int) -> None:
+                if await stream.room():
+                    turns.append(number)
+                    stream.write(bytes(100_000))
+
+            tasks = [asyncio.ensure_future(write(number)) for number in range(6)]
+            await asyncio.sleep(0.05)
+            tasks[2].cancel()
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.settimeout(5)
+                left = 5_500_000
+                while left:
+                    left -= len(await asyncio.to_thread(accepted.recv, 1 << 20))
+            await asyncio.wait(tasks)
+            assert turns == [0, 1, 3, 4, 5]
+            stream.abort()
+            await stream.closed()
 
     run(main())
 
