@@ -90,6 +90,7 @@ class AioStream(asyncio.BufferedProtocol):
         self._size = 0
         self._paused = False
         self._released = False
+        self._resumed = 0
         self._turns: deque[Waiter] = deque()  # of tasks that want to write
         self._changed = Bell()
 
@@ -113,6 +114,7 @@ class AioStream(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._paused = False
+        self._resumed += 1
         self._next_turn()
         self._changed.ring()
 
@@ -180,6 +182,16 @@ class AioStream(asyncio.BufferedProtocol):
     def _next_turn(self) -> None:
         if self._turns and (self._released or not self._paused):
             _release(self._turns[0], True)
+
+    def give_up(self, seconds: float, before: tuple[int, int] = (-1, 0)) -> None:
+        """From now on, end the connection when for so many seconds nothing leaves of what waits."""
+        if self.is_over:
+            return
+        now = (self._resumed, -self._transport.get_write_buffer_size())
+        if now[1] and now <= before:
+            self.abort()
+        else:
+            self._loop.call_later(seconds, self.give_up, seconds, now)
 
     def release(self) -> None:
         """From now on nobody waits for room."""

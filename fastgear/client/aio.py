@@ -138,10 +138,9 @@ class Client(ClientBase):
         course.end()
 
     async def _rest(self, bell: Bell, is_short: bool) -> None:
-        if is_short:
-            await asyncio.sleep(0)
-        else:
-            await self._wait(bell, None)
+        """Receive what is there, or wait for news."""
+        with self._reading:
+            await (asyncio.sleep(0) if is_short else bell.wait())
 
     async def _submit_all(self, prepared: list[tuple[SubmittedJob, bytes]], course: Course) -> None:
         """Submit them. Where no server can be reached they end, and so does the course."""

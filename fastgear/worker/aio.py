@@ -171,7 +171,7 @@ class Worker:
         """Let the jobs that have begun end, and the servers see the end, so that they give the rest to others at once."""
         for connection in self._connections:
             connection.session.leave()
-            connection.stream.release()
+            connection.stream.give_up(_FINISH_S)
         while self._tasks and self._exit is None:
             await self._news.wait()
         if self._exit is not None:

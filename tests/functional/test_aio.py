@@ -696,7 +696,7 @@ def test_a_worker_may_be_cancelled_at_every_step(address: str, run: Run) -> None
 
 
 SIGNALS = """
-import asyncio, sys
+import asyncio, importlib, sys
 from fastgear.aio import Worker
 worker = Worker(sys.argv[1], concurrency=2)
 @worker.function("slow")
@@ -704,7 +704,7 @@ async def slow(job):
     await job.set_status(1, 2)
     await asyncio.sleep(float(job.workload))
     return b"done"
-asyncio.run(worker.run(handle_signals=True))
+importlib.import_module(sys.argv[2]).run(worker.run(handle_signals=True))
 print("left")
 """
 
@@ -713,8 +713,12 @@ print("left")
     ("number", "times", "code"),
     [(signal.SIGTERM, 1, 0), (signal.SIGINT, 1, 0), (signal.SIGTERM, 2, 143), (signal.SIGINT, 2, -signal.SIGINT)],
 )
-def test_signals_when_asked_for(address: str, number: signal.Signals, times: int, code: int, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SIGNALS, address]
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_signals_when_asked_for(
+    address: str, loop: str, number: signal.Signals, times: int, code: int, tmp_path: Path
+) -> None:
+    pytest.importorskip(loop, reason="there is no uvloop for this Python")
+    command = [sys.executable, "-c", SIGNALS, address, loop]
     with (
         fastgear.Client(address) as client,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process,

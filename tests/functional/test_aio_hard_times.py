@@ -383,6 +383,38 @@ def test_a_worker_that_cannot_send_can_be_stopped(played: Played, run: Run, way:
 
 
 @meets_no_server
+def test_who_reads_slowly_gets_all_of_the_job_that_was_in_hand_at_the_stop(played: Played, run: Run) -> None:
+    pieces, size = 20, 2_000_000
+    worker = Worker(played.address)
+
+    @worker.function("talk")
+    async def talk(job: WorkerJob) -> bytes:
+        for _ in range(pieces):
+            await job.send_data(bytes(size))
+        return b"end"
+
+    def read_slowly() -> int:
+        got = 0
+        while data := played.socks[-1].recv(1 << 20):
+            got += len(data)
+            time.sleep(0.06)
+        played.socks[-1].close()
+        return got
+
+    async def main() -> None:
+        task = await start(played, worker)
+        await say_jobs(played, assign(1, b"talk"))
+        await asyncio.sleep(0.3)
+        worker.stop()
+        begin = time.monotonic()
+        assert await in_thread(read_slowly) > pieces * size + 12 * pieces
+        assert time.monotonic() - begin > 2, "longer than a worker waits for a server that reads nothing"
+        await asyncio.wait_for(task, 10)
+
+    run(main())
+
+
+@meets_no_server
 def test_a_server_that_is_silent_holds_up_neither_jobs_nor_the_end(silent: str, played: Played, run: Run) -> None:
     worker = Worker(silent, played.address)
     worker.register("f", lambda job: b"")
