@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 from collections import deque
@@ -321,14 +322,17 @@ async def _connect_one(sock: socket.socket, to: Any, timeout: float | None) -> N
 
 
 async def _look_up(address: Address, deadline: float | None) -> list[Any]:
-    """What is a number needs no asking, and names are asked for in the loop's default executor."""
+    """What is a number needs no asking, and names are asked for in the loop's default executor.
+
+    loop.getaddrinfo is the same, but uvloop's leaves threads behind for ever, beside which no process can fork in safety.
+    """
     host, port = address.host or "127.0.0.1", address.port
     numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     with contextlib.suppress(socket.gaierror):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)
-    asking = asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ask = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
-        return await asyncio.wait_for(asking, _left(deadline))
+        return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, ask), _left(deadline))
     except asyncio.TimeoutError:
         raise TimeoutError from None
 

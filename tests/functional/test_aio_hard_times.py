@@ -378,6 +378,8 @@ def test_a_worker_that_cannot_send_can_be_stopped(played: Played, run: Run, way:
         with suppress(asyncio.CancelledError):
             await asyncio.wait_for(asyncio.shield(task), 10)
         assert task.done() and time.monotonic() - begin < 5
+        while thread and (len(sent) < 20 or len(asyncio.all_tasks()) > 2):  # it cannot be cancelled
+            await asyncio.sleep(0.01)
 
     run(main())
 
