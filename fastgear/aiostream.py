@@ -67,7 +67,8 @@ def _release(waiter: Waiter, value: bool) -> None:
 
 
 class AioStream(asyncio.BufferedProtocol):
-    """One connection: `take` is called with what comes, and `ended` once, with the reason, when it is over.
+    """One connection, once `connect` has made it: `take` is called with what comes, and `ended` once, with the reason, when it
+    is over.
 
     A FastgearError that `take` raises ends the connection. Of what `take` is given it keeps nothing: the memory is used again.
     """
@@ -75,14 +76,12 @@ class AioStream(asyncio.BufferedProtocol):
     def __init__(
         self,
         address: Address,
-        sock: socket.socket,
         take: Callable[[memoryview], object],
         ended: Callable[[FastgearError], object],
     ) -> None:
         self.address = address
         self.is_closed = False
         self.is_over = False  # `ended` has been called, or need not be
-        self._socket = sock
         self._take = take
         self._ended = ended
         self._loop = asyncio.get_running_loop()
@@ -94,6 +93,11 @@ class AioStream(asyncio.BufferedProtocol):
         self._resumed = 0
         self._turns: deque[Waiter] = deque()  # of tasks that want to write
         self._changed = Bell()
+
+    def on(self, sock: socket.socket) -> AioStream:
+        """This socket is its own."""
+        self._socket = sock
+        return self
 
     # -- what the transport calls
 
@@ -203,10 +207,12 @@ class AioStream(asyncio.BufferedProtocol):
     # -- reading
 
     def pause_reading(self) -> None:
-        self._transport.pause_reading()
+        if not self.is_over:
+            self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        self._transport.resume_reading()
+        if not self.is_over:
+            self._transport.resume_reading()
 
     # -- the end
 
@@ -252,30 +258,19 @@ class AioStream(asyncio.BufferedProtocol):
             pass
 
 
-async def connect(
-    address: Address,
-    timeout: float | None,
-    take: Callable[[memoryview], object],
-    ended: Callable[[FastgearError], object],
-) -> AioStream:
-    """Connect, within `timeout` seconds. Raises ConnectionLost, naming the address."""
-    deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+async def connect(stream: AioStream, timeout: float | None) -> None:
+    """Connect it, within `timeout` seconds. Raises ConnectionLost, naming the address."""
+    loop, address = asyncio.get_running_loop(), stream.address
+    deadline = None if timeout is None else loop.time() + timeout
     try:
-        is_unix = address.path is not None
-        sock = await (_connect_unix(address, deadline) if is_unix else _connect_tcp(address, deadline))
-        return await _open(AioStream(address, sock, take, ended), sock, is_unix)
+        if address.path is not None:
+            with kept(await _connect_unix(address, deadline)) as sock:
+                await loop.create_unix_connection(lambda: stream.on(sock), sock=sock)
+        else:
+            with kept(await _connect_tcp(address, deadline)) as sock:
+                await loop.create_connection(lambda: stream.on(sock), sock=sock)
     except (OSError, UnicodeError) as error:  # the latter for a host's name that cannot be one
         raise cannot_connect(address, error) from error
-
-
-async def _open(stream: AioStream, sock: socket.socket, is_unix: bool) -> AioStream:
-    loop = asyncio.get_running_loop()
-    with kept(sock):
-        if is_unix:
-            await loop.create_unix_connection(lambda: stream, sock=sock)
-        else:
-            await loop.create_connection(lambda: stream, sock=sock)
-    return stream
 
 
 async def _connect_unix(address: Address, deadline: float | None) -> socket.socket:

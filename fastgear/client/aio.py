@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
@@ -285,12 +286,9 @@ class Client(ClientBase):
     async def _connect(self, address: Address) -> _Connection:
         """With its greeting, after which the server is known to answer."""
         connection = _Connection(address)
-        connection.stream = await connect(
-            address,
-            self._timeout,
-            lambda data: self._receive(connection, data),
-            lambda error: self._drop(connection, error),
-        )
+        take, ended = functools.partial(self._receive, connection), functools.partial(self._drop, connection)
+        connection.stream = AioStream(address, take, ended)
+        await connect(connection.stream, self._timeout)
         try:
             await self._greet(connection)
             self._check()

@@ -151,9 +151,10 @@ class Worker:
     def stop(self) -> None:
         """Let `run` return after the jobs that have begun. From any thread, any function, any signal handler."""
         self._stopping = True
-        if self._loop is not None:
+        loop = self._loop
+        if loop is not None:
             with contextlib.suppress(RuntimeError):  # it may be closed
-                self._loop.call_soon_threadsafe(self._news.ring)
+                loop.call_soon_threadsafe(self._news.ring)
 
     def _ring(self, task: asyncio.Task[None]) -> None:
         self._news.ring()
@@ -219,7 +220,8 @@ class Worker:
 
     async def _connect(self, connection: _Connection) -> None:
         take, ended = functools.partial(self._receive, connection), functools.partial(self._lose, connection)
-        connection.stream = await connect(connection.standing.address, _CONNECT_S, take, ended)
+        connection.stream = AioStream(connection.standing.address, take, ended)
+        await connect(connection.stream, _CONNECT_S)
         if not connection.stream.is_over:
             self._connections.add(connection)
             connection.session.hello(self._registry.abilities(), self._client_id)

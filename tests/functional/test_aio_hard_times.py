@@ -19,7 +19,7 @@ from speak import response
 from fastgear import ConnectionLost, JobTimeout, Server
 from fastgear.addresses import Address
 from fastgear.aio import Client, Worker, WorkerJob
-from fastgear.aiostream import connect
+from fastgear.aiostream import AioStream, connect
 
 Run = Callable[[Coroutine[Any, Any, Any]], None]
 in_thread = asyncio.to_thread
@@ -113,7 +113,8 @@ def test_what_came_before_a_send_that_fails_is_heard(run: Run, tmp_path: Path) -
             listener.bind(str(tmp_path / "server"))
             listener.listen()
             address = Address.parse(f"unix:{tmp_path}/server")
-            stream = await connect(address, 5, heard.extend, lambda error: ended.set())
+            stream = AioStream(address, heard.extend, lambda error: ended.set())
+            await connect(stream, 5)
             accepted, _ = listener.accept()
             with accepted:
                 accepted.sendall(b"full" * 20_000)
@@ -133,7 +134,8 @@ def test_who_waits_for_room_waits_until_a_deadline(run: Run, tmp_path: Path) -> 
             listener.bind(str(tmp_path / "server"))
             listener.listen()
             address = Address.parse(f"unix:{tmp_path}/server")
-            stream = await connect(address, 5, len, print)
+            stream = AioStream(address, len, print)
+            await connect(stream, 5)
             assert stream.has_room and await stream.room()
             stream.write(bytes(5_000_000))
             loop = asyncio.get_running_loop()
