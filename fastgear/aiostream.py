@@ -271,6 +271,9 @@ async def connect(stream: AioStream, timeout: float | None) -> None:
                 await loop.create_connection(lambda: stream.on(sock), sock=sock)
     except (OSError, UnicodeError) as error:  # the latter for a host's name that cannot be one
         raise cannot_connect(address, error) from error
+    except asyncio.CancelledError:
+        stream.is_over = True  # nobody needs to be told
+        raise
 
 
 async def _connect_unix(address: Address, deadline: float | None) -> socket.socket:

@@ -281,7 +281,7 @@ class Worker:
             self._exit = error
         if self._stopping or self._exit is not None:
             self._news.ring()
-        else:
+        elif self._jobs:
             self._begin()
 
     async def _run(self, connection: _Connection, job: AssignedJob, registration: Registration) -> None:

@@ -678,7 +678,7 @@ def test_a_worker_can_be_stopped_from_everywhere_and_run_again(address: str, run
     run(main())
 
 
-def test_a_worker_may_be_cancelled_at_every_step(address: str, run: Run) -> None:
+def test_a_worker_may_be_cancelled_at_every_step(address: str, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Client(address) as client:
             for count in range(60):
@@ -693,6 +693,7 @@ def test_a_worker_may_be_cancelled_at_every_step(address: str, run: Run) -> None
                     assert await job.result(timeout=5) == b"ba"
 
     run(main())
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("fastgear")] == []
 
 
 SIGNALS = """
