@@ -33,10 +33,11 @@ lint: $(VENV)/.ready  ## formatting, linters and types
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand (Debian's gearman-job-server must be installed) and with other pools
+bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand (Debian's gearman-job-server must be installed) with other pools, and asyncio beside blocking
 	$(BIN)/python benchmarks/gil.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/pool.py
+	$(BIN)/python benchmarks/aio.py
 
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:handle_segv=0 FASTGEAR_ASAN=1 \

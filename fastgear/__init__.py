@@ -7,7 +7,8 @@
     ...     server.snapshot().functions[0].queued
     1
 
-Every public name is here; what is not is private. Imports are lazy, so that each user pays for what is used only.
+Every public name is here, those for asyncio are in `fastgear.aio`, and the rest is private. Imports are lazy, so that each user
+pays for what is used only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastgear import aio
     from fastgear.admin.text import AdminClient
     from fastgear.client.client import Client
     from fastgear.client.job import Job
@@ -97,6 +99,7 @@ __all__ = [
     "Worker",
     "WorkerDied",
     "WorkerJob",
+    "aio",
     "map",
     "register_joblib_backend",
 ]
@@ -134,6 +137,8 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "aio":
+        return importlib.import_module("fastgear.aio")
     value = getattr(importlib.import_module(_HOME.get(name, "fastgear.errors")), name)
     globals()[name] = value
     return value

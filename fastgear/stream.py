@@ -16,15 +16,9 @@ from collections.abc import Iterable
 
 from fastgear.addresses import Address
 from fastgear.errors import ConnectionLost
+from fastgear.sockets import FULL_S, RECEIVE, broken, cannot_connect, connect_unix, kept, share, tune
 
 __all__ = ["Stream", "connect", "wait_ready"]
-
-_RECEIVE = 1 << 17
-_FULL_S = 0.01  # between attempts at a Unix socket whose queue is full
-# Probes notice a server that is gone while nothing is under way. Unacknowledged bytes stop them, and would be sent again for
-# a quarter of an hour: that is what TCP_USER_TIMEOUT bounds. But Linux counts with it also how long a server that is well
-# does not read (its window is zero), and a server may rightly stop reading from a worker whose client is slow. Hence so long.
-_KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 120_000))
 
 
 def connect(address: Address, timeout: float | None) -> Stream:
@@ -33,27 +27,18 @@ def connect(address: Address, timeout: float | None) -> Stream:
     try:
         sock = _connect_unix(address, deadline) if address.path is not None else _connect_tcp(address, deadline)
     except (OSError, UnicodeError) as error:  # the latter for a host's name that cannot be one
-        reason = "it did not answer in time" if isinstance(error, TimeoutError) else _reason(error)
-        raise ConnectionLost(f"cannot connect to {address}: {reason}") from error
+        raise cannot_connect(address, error) from error
     return Stream(address, sock)
 
 
 def _connect_unix(address: Address, deadline: float | None) -> socket.socket:
     """Where the listener's queue is full Linux does not wait, so wait here."""
     while True:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            sock.connect(address.socket_path)
-            return sock
-        except BlockingIOError:
-            sock.close()
-        except BaseException:
-            sock.close()
-            raise
+        with contextlib.suppress(BlockingIOError):
+            return connect_unix(address)
         if _left(deadline) == 0:
             raise TimeoutError
-        time.sleep(_FULL_S)
+        time.sleep(FULL_S)
 
 
 def _connect_tcp(address: Address, deadline: float | None) -> socket.socket:
@@ -61,36 +46,19 @@ def _connect_tcp(address: Address, deadline: float | None) -> socket.socket:
     found = socket.getaddrinfo(address.host or "127.0.0.1", address.port, type=socket.SOCK_STREAM)
     failure: OSError | None = None
     for number, (family, kind, protocol, _, to) in enumerate(found):
-        sock = socket.socket(family, kind, protocol)
         try:
-            left = _left(deadline)
-            sock.settimeout(left if left is None else max(0.001, left / (len(found) - number)))
-            sock.connect(to)
-            _tune(sock)
-            return sock
+            with kept(socket.socket(family, kind, protocol)) as sock:
+                sock.settimeout(share(_left(deadline), len(found) - number))
+                sock.connect(to)
+                tune(sock)
+                return sock
         except OSError as error:
-            sock.close()
             failure = error
-        except BaseException:
-            sock.close()
-            raise
     raise failure or OSError("the name has no address")
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-
-def _tune(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Stream:
@@ -102,7 +70,7 @@ class Stream:
         self.waiting = 0
         self._socket = sock
         self._outgoing: deque[memoryview] = deque()
-        self._incoming = memoryview(bytearray(_RECEIVE))  # `recv` would take fresh pages for all that may come
+        self._incoming = memoryview(bytearray(RECEIVE))  # `recv` would take fresh pages for all that may come
         self._pid = os.getpid()
         self._send_failure: OSError | None = None
         self._poll = select.poll()
@@ -154,9 +122,9 @@ class Stream:
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError as error:
-            raise self._lost(self._send_failure or error) from error
+            raise broken(self.address, self._send_failure or error) from error
         if not size:
-            raise self._lost(self._send_failure)
+            raise broken(self.address, self._send_failure)
         return bytes(self._incoming[:size])
 
     def poll(self, deadline: float | None) -> bool:
@@ -217,10 +185,6 @@ class Stream:
         self.waiting = 0
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-
-    def _lost(self, error: OSError | None) -> ConnectionLost:
-        reason = "the server closed the connection" if error is None else _reason(error)
-        return ConnectionLost(f"the connection to {self.address} broke: {reason}")
 
 
 def wait_ready(streams: Iterable[Stream], wake_fd: int | None, timeout: float | None) -> set[int]:

@@ -4,40 +4,26 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import math
 import time
-import uuid
-from collections import deque
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from fastgear.addresses import Address, default_servers
-from fastgear.client.job import Job, refused
-from fastgear.errors import (
-    ConfigError,
-    ConnectionLost,
-    FastgearError,
-    InternalError,
-    JobTimeout,
-    LocalProtocolError,
-    ServerError,
-)
-from fastgear.protocol.session import MAX_HANDLE, Answer, ClientSession, SubmittedJob, parse_status, submission
+from fastgear.addresses import Address
+from fastgear.client.base import ClientBase, check_acknowledged, not_greeted
+from fastgear.client.job import Job
+from fastgear.client.many import Course, take
+from fastgear.client.requests import BytesLike, When, as_unique, checked_handle, prepare, prepare_background
+from fastgear.errors import ConnectionLost, FastgearError, InternalError, JobTimeout, ServerError
+from fastgear.protocol.session import Answer, ClientSession, SubmittedJob, parse_status
 from fastgear.protocol.wire import PacketType, pack_request
-from fastgear.servers import Backoff, Servers
 from fastgear.stream import Stream, connect, wait_ready
 from fastgear.types import JobStatus, Priority
 
 __all__ = ["Client"]
 
-_TAKE_S = 0.001  # workloads that come within this time are submitted together
 _INTERRUPTED = (
     "the connection to {} broke: an exception, from a signal handler say, interrupted it in the middle of a packet"
 )
-
-BytesLike = bytes | bytearray | memoryview
-When = float | datetime.datetime | datetime.timedelta
 
 
 class _Connection:
@@ -53,7 +39,7 @@ class _Connection:
         self.in_doubt = False
 
 
-class Client:
+class Client(ClientBase):
     """Submits jobs to one or several Gearman servers.
 
     `servers` are addresses (``host:port``, ``[ipv6]:port``, ``unix:/path``); none means what GEARMAN_SERVERS says, or
@@ -72,12 +58,8 @@ class Client:
     def __init__(
         self, *servers: str, timeout: float | None = 30.0, exceptions: bool = True, client_id: str | None = None
     ) -> None:
-        self._servers = Servers([Address.parse(server) for server in servers or default_servers()], Backoff())
-        self._timeout = timeout
-        self._exceptions = exceptions
-        self._client_id = client_id
+        super().__init__(servers, timeout, exceptions, client_id)
         self._connections: dict[Address, _Connection] = {}
-        self._closed = False
 
     # -- jobs
 
@@ -96,7 +78,7 @@ class Client:
         result; without a unique, each is its own. Raises QueueFull or ServerError when the server refuses, ConnectionLost
         when no server can be reached or the connection breaks before the answer.
         """
-        record, packet = _prepare(function, unique, workload, priority, reducer=reducer)
+        record, packet = prepare(function, unique, workload, priority, reducer=reducer)
         self._submit(record, packet)
         return Job(self, record)
 
@@ -116,11 +98,7 @@ class Client:
         a time (seconds since 1970, or a datetime; one without a time zone is local), or a timedelta from now; servers
         count in whole seconds, so it is rounded up. Raises what `submit` raises.
         """
-        if at is not None and reducer is not None:
-            raise LocalProtocolError("the protocol has no job that is both delayed and reduced")
-        unique = uuid.uuid4().hex if unique is None else unique
-        epoch = None if at is None else _epoch(at)
-        record, packet = _prepare(function, unique, workload, priority, background=True, epoch=epoch, reducer=reducer)
+        record, packet = prepare_background(function, unique, workload, priority, at=at, reducer=reducer)
         self._submit(record, packet)
         return record.handle
 
@@ -139,66 +117,44 @@ class Client:
         breaks ends its jobs with ConnectionLost, and the others go on; when no server can be reached any more, ConnectionLost
         is raised, after every job whose workload was taken has been yielded.
         """
-        if window < 1:
-            raise ConfigError(f"window: {window} is too small; it is at least 1")
-        source = iter(workloads)
-        finished: deque[SubmittedJob] = deque()
-        under_way: set[SubmittedJob] = set()
-        failure: ConnectionLost | None = None
-        exhausted, filling = False, True
-        room = 1  # the first alone: the second may be long in coming
-        while under_way or not exhausted:
-            if filling or (not exhausted and room > window // 2):
-                taken, exhausted = _take(source, room)
-                prepared = [_prepare(function, None, workload, priority) for workload in taken]
-                under_way.update(record for record, _ in prepared)
-                failure = self._submit_all(prepared, finished)
-                exhausted = exhausted or failure is not None
-                filling = not exhausted and len(under_way) < window
-            if under_way and not finished:
-                self._receive(0.0 if filling else None)
-            while finished:
-                record = finished.popleft()
-                if record in under_way:
-                    under_way.remove(record)
-                    yield Job(self, record)
-            room = window - len(under_way)
-        if failure is not None:
-            raise failure
+        course, source = Course(window), iter(workloads)
+        while not course.is_over:
+            if course.wanted:
+                taken, exhausted = take(source, course.wanted)
+                prepared = [prepare(function, None, workload, priority) for workload in taken]
+                course.add([record for record, _ in prepared], exhausted)
+                self._submit_all(prepared, course)
+            if course.is_waiting:
+                self._receive(0.0 if course.filling else None)
+            for record in course.take_finished():
+                yield Job(self, record)
+        course.end()
 
-    def _submit_all(
-        self, prepared: list[tuple[SubmittedJob, bytes]], finished: deque[SubmittedJob]
-    ) -> ConnectionLost | None:
-        """Submit them, what goes to one server in one piece. Where no server can be reached they end, and that is returned."""
+    def _submit_all(self, prepared: list[tuple[SubmittedJob, bytes]], course: Course) -> None:
+        """Submit them, what goes to one server in one piece. Where no server can be reached they end, and so does the course."""
         self._refresh()
         batches: dict[_Connection, list[tuple[SubmittedJob, bytes]]] = {}
         failure: ConnectionLost | None = None
         for record, packet in prepared:
-            record.sink = finished
             try:
                 if failure is None:
                     batches.setdefault(self._connection(b""), []).append((record, packet))
             except ConnectionLost as error:
                 failure = error
             if failure is not None:
-                record.error = failure
-                record.deliver()
+                course.fail(record, failure)
         for connection, batch in batches.items():
             self._send(connection, batch)
-        return failure
 
     # -- questions
 
     def status(self, handle: str) -> JobStatus:
         """The state of a job, by the handle that its submission returned; asked of each server until one knows it."""
-        name = handle.encode("utf-8", "surrogateescape")
-        if not name or len(name) > MAX_HANDLE:
-            raise LocalProtocolError(f"a handle has 1 to {MAX_HANDLE} bytes; this one has {len(name)}")
-        return self._ask_all(PacketType.GET_STATUS, PacketType.STATUS_RES, name)
+        return self._ask_all(PacketType.GET_STATUS, PacketType.STATUS_RES, checked_handle(handle))
 
     def status_unique(self, unique: str | bytes) -> JobStatus:
         """The state of a job by its unique, whatever its function; also how many clients wait for it."""
-        return self._ask_all(PacketType.GET_STATUS_UNIQUE, PacketType.STATUS_RES_UNIQUE, _unique(unique))
+        return self._ask_all(PacketType.GET_STATUS_UNIQUE, PacketType.STATUS_RES_UNIQUE, as_unique(unique))
 
     def _ask_all(self, request: PacketType, expect: PacketType, name: bytes) -> JobStatus:
         """The answer of the first server that knows it. Where none does, and one could not be asked, raises why."""
@@ -259,8 +215,7 @@ class Client:
         raise failure
 
     def _open(self, address: Address) -> _Connection:
-        if self._closed:
-            raise RuntimeError("this client is closed")
+        self._check_open()
         connection = self._connections.get(address)
         if connection is not None:
             connection.stream.check_process()
@@ -287,7 +242,7 @@ class Client:
             with contextlib.suppress(ServerError):  # a server without them sends WORK_FAIL in place of WORK_EXCEPTION
                 self._ask(connection, PacketType.OPTION_REQ, PacketType.OPTION_RES, b"exceptions")
         except JobTimeout:
-            error = ConnectionLost(f"cannot connect to {connection.stream.address}: it did not answer in time")
+            error = not_greeted(connection.stream.address)
             self._drop(connection, error)
             raise error from None
 
@@ -301,16 +256,7 @@ class Client:
         address = connection.stream.address
         if self._connections.get(address) is not connection:
             return
-        acknowledged, unanswered, answers = connection.session.unfinished()
-        text = str(error) if isinstance(error, ConnectionLost) else f"the connection to {address} broke: {error}"
-        lost = ConnectionLost(text, handles=[record.handle for record in acknowledged], unanswered=len(unanswered))
-        for record in (*acknowledged, *unanswered):
-            if not record.is_over:
-                record.error = lost
-            record.deliver()
-        for answer in answers:
-            if not answer.is_there:
-                answer.error = lost
+        connection.session.lose(address, error)
         del self._connections[address]
         self._servers.backoff(address).failed(time.monotonic())
         connection.stream.close()
@@ -331,12 +277,8 @@ class Client:
         deadline = _deadline(self._timeout)
         while not record.handle and record.error is None:
             if not self._receive_from(connection, deadline):
-                self._servers.backoff(connection.stream.address).failed(time.monotonic())
-                raise JobTimeout(f"{connection.stream.address} did not acknowledge a job within {self._timeout} s")
-        if isinstance(record.error, ServerError):
-            raise refused(record.error, record.function)
-        if record.error is not None:
-            raise record.error
+                raise self._not_acknowledged(connection.stream.address)
+        check_acknowledged(record)
 
     def _ask(self, connection: _Connection, request: PacketType, expect: PacketType, name: bytes) -> tuple[bytes, ...]:
         answer = Answer()
@@ -346,7 +288,7 @@ class Client:
         deadline = _deadline(self._timeout)
         while not answer.is_there:
             if not self._receive_from(connection, deadline):
-                raise JobTimeout(f"{connection.stream.address} did not answer within {self._timeout} s")
+                raise self._not_answered(connection.stream.address)
         return answer.take()
 
     def _receive_from(self, connection: _Connection, deadline: float | None) -> bool:
@@ -393,66 +335,3 @@ class Client:
 
 def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
-
-
-def _take(source: Iterator[BytesLike], room: int) -> tuple[list[BytesLike], bool]:
-    """Up to `room` workloads, fewer when they come slowly; and whether that was the end of them."""
-    taken: list[BytesLike] = []
-    until = time.monotonic() + _TAKE_S
-    for workload in source:
-        taken.append(workload)
-        if len(taken) == room or time.monotonic() >= until:
-            return taken, False
-    return taken, True
-
-
-def _prepare(
-    function: str,
-    unique: str | bytes | None,
-    workload: BytesLike,
-    priority: Priority | str,
-    *,
-    background: bool = False,
-    epoch: int | None = None,
-    reducer: str | None = None,
-) -> tuple[SubmittedJob, bytes]:
-    if not isinstance(workload, (bytes, bytearray, memoryview)):
-        hint = "; encode it first" if isinstance(workload, str) else ""
-        raise TypeError(f"a workload is bytes, not {type(workload).__name__}{hint}")
-    key = _unique(unique)
-    record = SubmittedJob(function, key, background=background)
-    packet = submission(
-        function.encode("utf-8", "surrogateescape"),
-        key,
-        workload if isinstance(workload, bytes) else bytes(workload),
-        priority=_priority(priority),
-        background=background,
-        epoch=epoch,
-        reducer=reducer.encode() if reducer is not None else None,
-    )
-    return record, packet
-
-
-def _priority(priority: Priority | str) -> Priority:
-    try:
-        return Priority(priority)
-    except ValueError:
-        raise ConfigError(f"priority: {priority!r} is none; it is high, normal or low") from None
-
-
-def _unique(unique: str | bytes | None) -> bytes:
-    if unique is None:
-        return b""
-    return unique.encode("utf-8", "surrogateescape") if isinstance(unique, str) else unique
-
-
-def _epoch(at: When) -> int:
-    if isinstance(at, datetime.timedelta):
-        seconds = time.time() + at.total_seconds()
-    elif isinstance(at, datetime.datetime):
-        seconds = at.timestamp()
-    else:
-        seconds = float(at)
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ConfigError(f"at: {at!r} is no time from 1970 on")
-    return math.ceil(seconds)

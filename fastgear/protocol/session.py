@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from fastgear.errors import LocalProtocolError, RemoteProtocolError, ServerError
+from fastgear.errors import ConnectionLost, RemoteProtocolError, ServerError
 from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
-from fastgear.types import JobStatus, Priority
+from fastgear.types import JobStatus
 
-__all__ = ["Answer", "AssignedJob", "ClientSession", "End", "SubmittedJob", "WorkerSession", "submission"]
+__all__ = ["Answer", "AssignedJob", "ClientSession", "End", "SubmittedJob", "WorkerSession"]
 
-MAX_HANDLE = 63
 _TURNED_AWAY = "TOO_MANY_CONNECTIONS"  # said before anything was read: it never answers a request
 
 
@@ -32,42 +31,10 @@ class End(Enum):
 
 # -- the client's side ------------------------------------------------------------------------------------------------
 
-_FOREGROUND = {
-    Priority.HIGH: PacketType.SUBMIT_JOB_HIGH,
-    Priority.NORMAL: PacketType.SUBMIT_JOB,
-    Priority.LOW: PacketType.SUBMIT_JOB_LOW,
-}
-_BACKGROUND = {
-    Priority.HIGH: PacketType.SUBMIT_JOB_HIGH_BG,
-    Priority.NORMAL: PacketType.SUBMIT_JOB_BG,
-    Priority.LOW: PacketType.SUBMIT_JOB_LOW_BG,
-}
-
-
-def submission(
-    function: bytes,
-    unique: bytes,
-    workload: bytes,
-    *,
-    priority: Priority = Priority.NORMAL,
-    background: bool = False,
-    epoch: int | None = None,
-    reducer: bytes | None = None,
-) -> bytes:
-    """The packet that submits a job. Raises LocalProtocolError for what cannot be said in one."""
-    if not function:
-        raise LocalProtocolError("a function needs a name")
-    if epoch is not None:
-        return pack_request(PacketType.SUBMIT_JOB_EPOCH, function, unique, b"%d" % epoch, workload)
-    if reducer is not None:
-        kind = PacketType.SUBMIT_REDUCE_JOB_BACKGROUND if background else PacketType.SUBMIT_REDUCE_JOB
-        return pack_request(kind, function, unique, reducer, b"0", workload)
-    return pack_request((_BACKGROUND if background else _FOREGROUND)[priority], function, unique, workload)
-
 
 @dataclass(eq=False, slots=True)
 class SubmittedJob:
-    """What a client knows of a job that it submitted; the session fills it in."""
+    """What a client knows of a job that it submitted; the session fills it in, and calls `notify` after each change."""
 
     function: str
     unique: bytes = b""
@@ -75,11 +42,12 @@ class SubmittedJob:
     background: bool = False
     numerator: int = 0
     denominator: int = 0
-    data: list[bytes] = field(default_factory=list)
+    data: deque[bytes] = field(default_factory=deque)
     warnings: list[bytes] = field(default_factory=list)
     end: End | None = None
     payload: bytes = b""
     error: Exception | None = None
+    notify: Callable[[], None] | None = None
     sink: deque[SubmittedJob] | None = None  # where it is put once it is over
 
     @property
@@ -90,18 +58,28 @@ class SubmittedJob:
         """Put it where who waits for it looks; after an interruption that may happen twice."""
         if self.sink is not None:
             self.sink.append(self)
+        self.changed()
+
+    def changed(self) -> None:
+        if self.notify is not None:
+            self.notify()
 
 
 @dataclass(eq=False, slots=True)
 class Answer:
-    """A place for one answer: the packet's arguments, or the server's refusal."""
+    """A place for one answer: the packet's arguments, or the server's refusal. `notify` is called when it is there."""
 
     args: tuple[bytes, ...] | None = None
     error: Exception | None = None
+    notify: Callable[[], None] | None = None
 
     @property
     def is_there(self) -> bool:
         return self.args is not None or self.error is not None
+
+    def deliver(self) -> None:
+        if self.notify is not None:
+            self.notify()
 
     def take(self) -> tuple[bytes, ...]:
         """The arguments. Raises ServerError where the server answered with that, ConnectionLost where it could not."""
@@ -147,7 +125,7 @@ class ClientSession:
 
     # bytes received
 
-    def receive(self, data: bytes) -> list[SubmittedJob]:
+    def receive(self, data: bytes | memoryview) -> list[SubmittedJob]:
         """Take bytes and return the jobs that ended by them.
 
         Raises RemoteProtocolError, and ServerError for an ERROR about the connection as a whole: it is of no use after that.
@@ -186,12 +164,14 @@ class ClientSession:
                 jobs.append(job)
         job.handle = handle.decode("utf-8", "surrogateescape")
         self._expected.popleft()
+        job.changed()
 
     def _on_answer(self, packet: Packet, ended: list[SubmittedJob]) -> None:
         answer = self._expected_by(packet)
         assert isinstance(answer, Answer)
         answer.args = packet.args
         self._expected.popleft()
+        answer.deliver()
 
     def _on_error(self, packet: Packet, ended: list[SubmittedJob]) -> None:
         error = server_error(packet)
@@ -199,8 +179,8 @@ class ClientSession:
             raise error  # about the connection as a whole
         place = self._expected_by(packet)
         place.error = error
+        place.deliver()
         if isinstance(place, SubmittedJob):
-            place.deliver()
             ended.append(place)
         self._expected.popleft()
 
@@ -233,11 +213,13 @@ class ClientSession:
         job = self._waiting(packet)
         if job is not None:
             (job.data if packet.type is PacketType.WORK_DATA else job.warnings).append(packet.args[1])
+            job.changed()
 
     def _on_status(self, packet: Packet, ended: list[SubmittedJob]) -> None:
         job = self._waiting(packet)
         if job is not None:
             job.numerator, job.denominator = leading_int(packet.args[1]), leading_int(packet.args[2])
+            job.changed()
 
     # the end of the connection
 
@@ -250,6 +232,20 @@ class ClientSession:
             [place for place in places if isinstance(place, SubmittedJob)],
             [place for place in places if isinstance(place, Answer)],
         )
+
+    def lose(self, server: object, error: Exception) -> None:
+        """The connection to `server` is broken: each that waits on it ends with a ConnectionLost of its own."""
+        text = str(error) if isinstance(error, ConnectionLost) else f"the connection to {server} broke: {error}"
+        acknowledged, unanswered, answers = self.unfinished()
+        handles = tuple(record.handle for record in acknowledged)
+        for record in (*acknowledged, *unanswered):
+            if not record.is_over:
+                record.error = ConnectionLost(text, handles=handles, unanswered=len(unanswered))
+            record.deliver()
+        for answer in answers:
+            if not answer.is_there:
+                answer.error = ConnectionLost(text, handles=handles, unanswered=len(unanswered))
+            answer.deliver()
 
     @property
     def is_idle(self) -> bool:
@@ -303,12 +299,19 @@ class AssignedJob:
 
 
 class WorkerSession:
-    """A worker's side of one connection: keeps up to `prefetch` jobs in hand or asked for, and sleeps when there are none."""
+    """A worker's side of one connection: keeps up to `prefetch` jobs in hand or asked for, and sleeps when there are none.
 
-    def __init__(self, prefetch: int = 1, on_error: Callable[[ServerError], None] | None = None) -> None:
+    With `concurrency` above 1 so many jobs run at once: then it sleeps, to be woken for the next one, with jobs in hand too.
+    """
+
+    def __init__(
+        self, prefetch: int = 1, on_error: Callable[[ServerError], None] | None = None, *, concurrency: int = 1
+    ) -> None:
         self._reader = PacketReader()
         self._prefetch = prefetch
+        self._concurrency = concurrency
         self._window = 1  # grows to prefetch while there are jobs, so that an idle server is not asked in vain
+        self._sleeping = False
         self._on_error = on_error
         self._asked = 0
         self._held = 0
@@ -332,12 +335,13 @@ class WorkerSession:
         return outgoing
 
     def _grab(self) -> None:
-        count = self._window - self._asked - self._held
-        if count > 0 and not self._leaving:
+        behind = max(0, self._held - self._concurrency + 1)  # those that one more job would have to wait for
+        count = min(self._window - behind, self._prefetch - self._held) - self._asked
+        if count > 0 and not self._leaving and not self._sleeping:
             self._outgoing += _GRAB * count
             self._asked += count
 
-    def receive(self, data: bytes) -> list[AssignedJob]:
+    def receive(self, data: bytes | memoryview) -> list[AssignedJob]:
         """Take bytes and return the jobs that were assigned by them.
 
         Raises RemoteProtocolError, and ServerError for an ERROR about the connection as a whole: it is of no use after that.
@@ -358,6 +362,7 @@ class WorkerSession:
                 self._window = 1
                 self._sleep_if_idle()
             elif kind is PacketType.NOOP:
+                self._sleeping = False
                 self._grab()
             elif kind is PacketType.ERROR:
                 self._report(packet)
@@ -376,8 +381,9 @@ class WorkerSession:
             self._on_error(error)
 
     def _sleep_if_idle(self) -> None:
-        if not self._asked and not self._held and not self._leaving:
+        if not self._asked and self._held < self._concurrency and not self._leaving:
             self._outgoing += _PRE_SLEEP
+            self._sleeping = True
 
     # reports on a job in hand
 

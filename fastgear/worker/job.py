@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fastgear.protocol.session import AssignedJob
 from fastgear.protocol.wire import PacketType
 
-__all__ = ["WorkerJob", "as_bytes"]
+__all__ = ["JobInHand", "WorkerJob", "as_bytes", "status_arguments"]
 
 
 def as_bytes(value: object, what: str) -> bytes:
@@ -24,14 +24,20 @@ def as_bytes(value: object, what: str) -> bytes:
     raise TypeError(f"{what} is bytes, text or None, not {type(value).__name__}")
 
 
-class WorkerJob:
-    """What a worker's function is called with. Only for that function's thread, and only until it returns."""
+def status_arguments(numerator: int, denominator: int) -> tuple[bytes, bytes]:
+    """As WORK_STATUS has them."""
+    if numerator < 0 or denominator < 0:
+        raise ValueError(f"a status is two numbers from 0 on, not {numerator}/{denominator}")
+    return b"%d" % numerator, b"%d" % denominator
 
-    __slots__ = ("_job", "_update")
 
-    def __init__(self, job: AssignedJob, update: Callable[..., None]) -> None:
+class JobInHand:
+    """What a worker's function can ask its job."""
+
+    __slots__ = ("_job",)
+
+    def __init__(self, job: AssignedJob) -> None:
         self._job = job
-        self._update = update
 
     @property
     def handle(self) -> str:
@@ -53,11 +59,22 @@ class WorkerJob:
         """What the client sent."""
         return self._job.workload
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.function} {self.handle} of {len(self.workload)} bytes>"
+
+
+class WorkerJob(JobInHand):
+    """What a worker's function is called with. Only for that function's thread, and only until it returns."""
+
+    __slots__ = ("_update",)
+
+    def __init__(self, job: AssignedJob, update: Callable[..., None]) -> None:
+        super().__init__(job)
+        self._update = update
+
     def set_status(self, numerator: int, denominator: int) -> None:
         """Tell the clients, and whoever asks for the job's status, how far it is."""
-        if numerator < 0 or denominator < 0:
-            raise ValueError(f"a status is two numbers from 0 on, not {numerator}/{denominator}")
-        self._update(PacketType.WORK_STATUS, self._job.handle, b"%d" % numerator, b"%d" % denominator)
+        self._update(PacketType.WORK_STATUS, self._job.handle, *status_arguments(numerator, denominator))
 
     def send_data(self, data: bytes | bytearray | memoryview | str) -> None:
         """Send a piece of the outcome ahead of the result."""
@@ -66,6 +83,3 @@ class WorkerJob:
     def warn(self, text: bytes | str) -> None:
         """Send a warning; the job goes on."""
         self._update(PacketType.WORK_WARNING, self._job.handle, as_bytes(text, "a warning"))
-
-    def __repr__(self) -> str:
-        return f"<WorkerJob {self.function} {self.handle} of {len(self.workload)} bytes>"

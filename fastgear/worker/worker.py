@@ -4,39 +4,28 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, TypeVar
 
 from fastgear.addresses import Address, default_servers
-from fastgear.errors import (
-    ConfigError,
-    ConnectionLost,
-    FastgearError,
-    JobFailed,
-    LocalProtocolError,
-    RemoteProtocolError,
-    ServerError,
-)
+from fastgear.errors import ConfigError, ConnectionLost, FastgearError, RemoteProtocolError, ServerError
 from fastgear.protocol.session import AssignedJob, WorkerSession
 from fastgear.protocol.wire import PacketType
-from fastgear.servers import Backoff
 from fastgear.stream import Stream, wait_ready
+from fastgear.worker import reports
 from fastgear.worker.attempt import Attempt
 from fastgear.worker.held import HeldBack
-from fastgear.worker.job import WorkerJob, as_bytes
-from fastgear.worker.registry import Registration, Registry
+from fastgear.worker.job import WorkerJob
+from fastgear.worker.registry import Registry
+from fastgear.worker.standing import Standing
 
 __all__ = ["Worker"]
-
-log = logging.getLogger(__name__)
 
 Call = TypeVar("Call", bound=Callable[[WorkerJob], Any])
 
@@ -54,12 +43,11 @@ class _Connection:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.backoff = Backoff()
+        self.standing = Standing(address)
         self.stream: Stream | None = None
         self.attempt: Attempt | None = None
         self.session = WorkerSession()
         self.jobs: deque[AssignedJob] = deque()
-        self.trouble = ""  # what was logged last; nothing while all is well
 
 
 class Worker:
@@ -126,7 +114,7 @@ class Worker:
     @property
     def functions(self) -> tuple[str, ...]:
         """The names that are registered."""
-        return tuple(registration.name for registration in self._registry)
+        return self._registry.names
 
     def observe(self, before: Callable[[str], Any], after: Callable[[], Any]) -> None:
         """Have `before` called with the function's name ahead of each of its jobs, and `after` when that is over."""
@@ -141,8 +129,7 @@ class Worker:
         the main thread, only meanwhile, and not at all without `handle_signals`: then call `stop`. Servers that cannot be
         reached are tried again, with growing pauses; an unreachable server is logged, not raised.
         """
-        if not len(self._registry):
-            raise ConfigError("this worker has no functions; register one first")
+        self._registry.abilities()
         if self._wake_read >= 0:
             raise RuntimeError("this worker runs already")
         self._pid = os.getpid()
@@ -179,7 +166,7 @@ class Worker:
             if connection.stream is None:
                 self._connect(connection, now)
         open_ones = {c.stream.fileno(): c for c in self._connections if c.stream is not None}
-        retries = [c.backoff.until - now for c in self._connections if c.stream is None and c.attempt is None]
+        retries = [c.standing.backoff.until - now for c in self._connections if c.stream is None and c.attempt is None]
         streams = (c.stream for c in open_ones.values() if c.stream is not None)
         ready = wait_ready(streams, self._wake_read, min(retries, default=None) if wait else 0.0)
         if self._wake_read in ready:
@@ -194,29 +181,23 @@ class Worker:
     def _connect(self, connection: _Connection, now: float) -> None:
         """Begin an attempt to connect, or see what has become of it."""
         if connection.attempt is None:
-            if connection.backoff.until <= now:
+            if connection.standing.backoff.until <= now:
                 connection.attempt = Attempt(connection.address, _CONNECT_S, self._wake)
             return
         try:
             connection.stream = connection.attempt.take()
         except ConnectionLost as error:
             connection.attempt = None
-            self._failed(connection, f"{error}; trying again until it can be reached")
+            connection.standing.unreachable(error)
             return
         if connection.stream is not None:
             connection.attempt = None
             self._greet(connection)
 
     def _greet(self, connection: _Connection) -> None:
-        connection.session = WorkerSession(self._prefetch, self._report)
-        connection.session.hello(
-            [(r.name.encode("utf-8", "surrogateescape"), r.timeout_ms) for r in self._registry], self._client_id
-        )
+        connection.session = WorkerSession(self._prefetch, reports.log_refusal)
+        connection.session.hello(self._registry.abilities(), self._client_id)
         self._flush(connection)
-
-    def _report(self, error: ServerError) -> None:
-        is_lost = error.code == "JOB_NOT_FOUND"
-        log.warning("%s%s", error, " (a job that this worker lost, most likely by its timeout)" if is_lost else "")
 
     def _receive(self, connection: _Connection) -> None:
         """Take in what is there, and send more of what waits."""
@@ -226,42 +207,22 @@ class Worker:
             connection.stream.flush()
             data = connection.stream.receive()
             if data:
-                connection.jobs += self._known(connection.session.receive(data))
-                self._worked(connection)
+                jobs = connection.session.receive(data)
+                self._registry.check(jobs)
+                connection.jobs += jobs
+                connection.standing.worked()
         except (ConnectionLost, RemoteProtocolError, ServerError) as error:
             self._lose(connection, error)
 
-    def _known(self, jobs: list[AssignedJob]) -> list[AssignedJob]:
-        for job in jobs:
-            if job.function not in self._registry:
-                raise RemoteProtocolError(
-                    f"the server sent a job of {job.function!r}, which this worker has not offered"
-                )
-        return jobs
-
     def _lose(self, connection: _Connection, error: FastgearError) -> None:
         """Its jobs are the server's again: it gives them to others."""
-        what = error if isinstance(error, ConnectionLost) else f"the connection to {connection.address} broke: {error}"
-        self._failed(connection, f"{what}; connecting again")
+        connection.standing.lost(error)
         if connection.stream is not None:
             self._held.take(connection.stream.fileno())
             connection.stream.close()
         connection.stream = None
         connection.session = WorkerSession()
         connection.jobs.clear()
-
-    def _failed(self, connection: _Connection, trouble: str) -> None:
-        """Leave the server alone for a while. The same trouble is logged once, however often it comes again meanwhile."""
-        connection.backoff.failed(time.monotonic())
-        log.log(logging.DEBUG if connection.trouble == trouble else logging.WARNING, "%s", trouble)
-        connection.trouble = trouble
-
-    def _worked(self, connection: _Connection) -> None:
-        """The server has answered, which is more than being connected to."""
-        if connection.trouble:
-            log.info("%s answers again", connection.address)
-        connection.trouble = ""
-        connection.backoff.worked()
 
     def _flush(self, connection: _Connection) -> None:
         """Send all that the session has to say, and wait until it has left: what runs next may take its time."""
@@ -297,19 +258,14 @@ class Worker:
             session.update(kind, *args)
             self._flush(connection)
 
-        registration = self._registry[job.function]
         if self._before is not None:
-            self._before(registration.name)
-        kind, args = self._outcome(registration, WorkerJob(job, update))
+            self._before(job.function)
+        report = reports.call(self._registry[job.function].call, WorkerJob(job, update), self._is_the_job_s)
         if self._after is not None:
             self._after()
         if self._stopping:
             session.leave()
-        try:
-            session.finish(kind, job.handle, *args)
-        except (LocalProtocolError, MemoryError) as error:  # there is no packet for it
-            log.warning("the result of job %s of %s cannot be sent: %s", job.handle, job.function, error)
-            session.finish(PacketType.WORK_EXCEPTION, job.handle, remote_traceback(error).encode())
+        reports.finish(session, job, report)
 
     def _hold_back(self, connection: _Connection) -> bool:
         """Hold back what the session has to say; False where that has to be sent instead."""
@@ -322,19 +278,11 @@ class Worker:
         stream.send(self._held.take(stream.fileno()) + outgoing)
         return False
 
-    def _outcome(self, registration: Registration, job: WorkerJob) -> tuple[PacketType, tuple[bytes, ...]]:
-        """Call the function, and say what it came to as a packet."""
-        try:
-            result = as_bytes(registration.call(job), f"the result of {registration.name}")
-        except JobFailed as error:
-            log.info("job %s of %s failed: %s", job.handle, job.function, error)
-            return PacketType.WORK_FAIL, ()
-        except BaseException as error:
-            if os.getpid() != self._pid or not _is_the_job_s(error):
-                raise
-            log.warning("job %s of %s raised", job.handle, job.function, exc_info=True)
-            return PacketType.WORK_EXCEPTION, (remote_traceback(error).encode("utf-8", "replace"),)
-        return PacketType.WORK_COMPLETE, (result,)
+    def _is_the_job_s(self, error: BaseException) -> bool:
+        """Whether it ends the job only. sys.exit does, or one job could end every worker; so does asyncio's CancelledError."""
+        if os.getpid() != self._pid or isinstance(error, _SecondSignal):
+            return False
+        return isinstance(error, (Exception, SystemExit)) or type(error).__name__ == "CancelledError"
 
     # -- leaving
 
@@ -399,16 +347,3 @@ class Worker:
             raise KeyboardInterrupt
         else:
             raise _SecondSignal(128 + number)
-
-
-def _is_the_job_s(error: BaseException) -> bool:
-    """Whether it ends the job only. sys.exit does, or one job could end every worker; so does asyncio's CancelledError."""
-    if isinstance(error, _SecondSignal):
-        return False
-    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ == "CancelledError"
-
-
-def remote_traceback(error: BaseException) -> str:
-    """The traceback from the function's own frame on; the last line names the exception."""
-    frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    return "".join(traceback.format_exception(type(error), error, frames)).rstrip("\n")

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from played import Played, silent_address
 from servers import RunningServer, run_server
 from speak import Packet, cut, request
 
@@ -120,3 +123,50 @@ def run_worker() -> Iterator[Callable[[Worker], threading.Thread]]:
         worker.stop()
         thread.join(10)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def played(run_worker: object) -> Iterator[Played]:
+    """It goes first at the end, so that workers need not wait for it."""
+    server = Played()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    with silent_address() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def first_loop() -> None:
+    """The first loop of uvloop's in a process leaves a pipe for signals open, once and for all."""
+    with suppress(ImportError):
+        import uvloop
+
+        uvloop.new_event_loop().close()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, first_loop: None
+) -> Iterator[Callable[[Coroutine[Any, Any, Any]], None]]:
+    """Run a coroutine in a loop in debug mode, in which no task may be left, nor anything be complained of by asyncio."""
+
+    async def watched(main: Coroutine[Any, Any, Any]) -> None:
+        asyncio.get_running_loop().slow_callback_duration = 5.0
+        await asyncio.wait_for(main, 60)
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    def start(main: Coroutine[Any, Any, Any]) -> None:
+        if request.param == "asyncio":
+            asyncio.run(watched(main), debug=True)
+            return
+        uvloop = pytest.importorskip("uvloop", reason="there is no uvloop for this Python")
+        uvloop.run(watched(main), debug=True)
+
+    yield start
+    complaints = [record.getMessage() for record in caplog.records if record.name == "asyncio" and record.levelno > 20]
+    assert complaints == []

@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 import logging
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from speak import Packet, cut, response
+from played import Played, assign
 
 from fastgear import Client, ConnectionLost, Server, Worker, WorkerJob
 
@@ -23,53 +22,6 @@ pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", re
 
 
 Run = Callable[[Worker], threading.Thread]
-
-
-class Played:
-    """A server that says what the test says; each connection is taken by `accept`."""
-
-    def __init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(5)
-        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        self.socks: list[socket.socket] = []
-        self.rest = bytearray()
-        self.found: list[Packet] = []
-
-    def accept(self) -> None:
-        sock, _ = self.listener.accept()
-        sock.settimeout(5)
-        self.socks.append(sock)
-        self.rest, self.found = bytearray(), []
-
-    def expect(self, name: str) -> tuple[bytes, ...]:
-        """Skip what comes before a packet of that name, and return its arguments."""
-        while True:
-            while self.found:
-                found, args = self.found.pop(0)
-                if found == name:
-                    return args
-            data = self.socks[-1].recv(1 << 20)
-            assert data, f"the connection was closed before {name}"
-            self.rest += data
-            if len(self.rest) >= 12 + int.from_bytes(self.rest[8:12], "big"):
-                self.found, rest = cut(bytes(self.rest), b"\0REQ")
-                self.rest = bytearray(rest)
-
-    def say(self, *words: object) -> None:
-        self.socks[-1].sendall(response(*words))  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        for sock in (self.listener, *self.socks):
-            sock.close()
-
-
-@pytest.fixture
-def played(run_worker: object) -> Iterator[Played]:
-    """It goes first at the end, so that workers need not wait for it."""
-    server = Played()
-    yield server
-    server.close()
 
 
 # -- worker
@@ -82,10 +34,6 @@ worker.register("quick", lambda job: job.workload * int(sys.argv[2]))
 worker.register("slow", lambda job: str(ctypes.PyDLL(None).usleep(1_500_000)))  # it keeps the GIL
 worker.run()
 """
-
-
-def assign(number: int, function: bytes, workload: bytes = b"") -> bytes:
-    return response("JOB_ASSIGN_UNIQ", b"H:%d" % number, function, b"", workload)
 
 
 @pytest.fixture
@@ -253,19 +201,6 @@ def test_a_worker_that_cannot_send_can_be_stopped(played: Played, run_worker: Ru
     while worker._wake_read >= 0:
         time.sleep(0.01)
         assert time.monotonic() - begin < 5
-
-
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """An address where connecting takes for ever, since Linux drops what does not fit into a listener's queue."""
-    with socket.socket() as full, ExitStack() as stack:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for _ in range(4):
-            sock = stack.enter_context(socket.socket())
-            sock.setblocking(False)
-            sock.connect_ex(full.getsockname())
-        yield f"127.0.0.1:{full.getsockname()[1]}"
 
 
 def test_a_server_that_is_silent_holds_up_neither_jobs_nor_the_end(silent: str, played: Played) -> None:

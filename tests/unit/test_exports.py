@@ -17,11 +17,11 @@ import fastgear
 
 
 def test_every_public_name_is_there_and_says_what_it_is() -> None:
-    assert fastgear.__all__ == sorted(set(fastgear.__all__))
-    for name in fastgear.__all__:
-        value = getattr(fastgear, name)
-        assert inspect.getdoc(value), name
-        assert name in dir(fastgear)
+    for module in (fastgear, fastgear.aio):
+        assert module.__all__ == sorted(set(module.__all__))
+        for name in module.__all__:
+            assert inspect.getdoc(getattr(module, name)), name
+            assert name in dir(module)
 
 
 def test_there_is_nothing_else() -> None:
@@ -29,15 +29,44 @@ def test_there_is_nothing_else() -> None:
         _ = fastgear.Srever
 
 
-@pytest.mark.parametrize("name", ["Server", "Client", "Worker", "AdminClient", "Job", "WorkerJob"])
-def test_public_methods_are_documented(name: str) -> None:
-    for member, value in vars(getattr(fastgear, name)).items():
+PUBLIC = [getattr(fastgear, name) for name in ("Server", "Client", "Worker", "AdminClient", "Job", "WorkerJob")]
+
+
+@pytest.mark.parametrize("public", [*PUBLIC, *(getattr(fastgear.aio, name) for name in fastgear.aio.__all__)])
+def test_public_methods_are_documented(public: type) -> None:
+    for member, value in inspect.getmembers(public):
         if not member.startswith("_") and (callable(value) or isinstance(value, property)):
-            assert inspect.getdoc(value), f"{name}.{member}"
+            assert inspect.getdoc(value), f"{public}.{member}"
+
+
+PAIRS = [("Client", set()), ("Job", set()), ("Worker", {"observe"}), ("WorkerJob", set())]
+
+
+@pytest.mark.parametrize(("name", "missing"), PAIRS, ids=[name for name, _ in PAIRS])
+def test_asyncio_s_classes_have_the_names_of_the_blocking_ones(name: str, missing: set[str]) -> None:
+    blocking, other = getattr(fastgear, name), getattr(fastgear.aio, name)
+    names = {member for member in dir(blocking) if not member.startswith("_")}
+    assert names - {member for member in dir(other) if not member.startswith("_")} == missing
+    for member in names - missing:
+        value = getattr(blocking, member)
+        if callable(value):
+            theirs = inspect.signature(getattr(other, member)).parameters
+            assert set(inspect.signature(value).parameters) <= set(theirs), f"{name}.{member}"
+
+
+@pytest.mark.parametrize("code", ["None", "fastgear.Client, fastgear.Worker, fastgear.Server"])
+def test_who_does_without_asyncio_does_not_import_it(code: str, tmp_path: Path) -> None:
+    assert imported(f"import sys, fastgear; {code}; print('asyncio' in sys.modules)", tmp_path) == "False"
+    assert imported("import sys, fastgear; fastgear.aio.Client; print('asyncio' in sys.modules)", tmp_path) == "True"
 
 
 def test_importing_the_package_imports_nothing_of_it(tmp_path: Path) -> None:
     code = "import sys, fastgear; print([name for name in sys.modules if name.startswith('fastgear.')])"
+    assert imported(code, tmp_path) == "[]"
+
+
+def imported(code: str, tmp_path: Path) -> str:
+    """What a new process prints."""
     folder = str(Path(next(iter(fastgear.__path__))).parent)
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -47,7 +76,7 @@ def test_importing_the_package_imports_nothing_of_it(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
 
 
 def modules() -> list[str]:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 from speak import packet, response
 
 from fastgear import LocalProtocolError, Priority, RemoteProtocolError, ServerError
-from fastgear.protocol.session import Answer, ClientSession, End, SubmittedJob, WorkerSession, parse_status, submission
+from fastgear.client.requests import submission
+from fastgear.protocol.session import Answer, ClientSession, End, SubmittedJob, WorkerSession, parse_status
 from fastgear.protocol.wire import PacketType
 
 
@@ -49,7 +52,7 @@ def test_answers_find_their_questions_however_the_bytes_come(step: int) -> None:
     )
     ended = [job for at in range(0, len(data), step) for job in session.receive(data[at : at + step])]
     assert ended == [second, first]
-    assert (first.data, first.warnings, first.numerator, first.denominator) == ([b"piece"], [b"careful"], 1, 2)
+    assert (first.data, first.warnings, first.numerator, first.denominator) == (deque([b"piece"]), [b"careful"], 1, 2)
     assert (first.end, first.payload, first.handle, first.is_over) == (End.COMPLETE, b"result", "H:1", True)
     assert isinstance(second.error, ServerError) and second.error.code == "QUEUE_ERROR"
     assert (third.handle, third.is_over) == ("H:3", False)
@@ -61,7 +64,7 @@ def test_a_job_submitted_twice_gets_every_packet_twice() -> None:
     session = ClientSession()
     jobs = [submitted(session), submitted(session)]
     session.receive(response("JOB_CREATED", b"H:1") * 2 + response("WORK_DATA", b"H:1", b"d") * 2)
-    assert [job.data for job in jobs] == [[b"d"], [b"d"]]
+    assert [list(job.data) for job in jobs] == [[b"d"], [b"d"]]
     assert session.receive(response("WORK_FAIL", b"H:1")) == [jobs[0]]
     assert session.receive(response("WORK_FAIL", b"H:1\0")) == [jobs[1]]
 
@@ -217,3 +220,48 @@ def test_a_worker_gets_as_many_answers_as_it_has_grabs(answer: bytes) -> None:
     session.receive(assign(1))
     with pytest.raises(RemoteProtocolError, match=r"(JOB_ASSIGN_UNIQ|NO_JOB) without having been asked"):
         session.receive(answer)
+
+
+def test_a_worker_of_many_at_once_sleeps_with_jobs_in_hand() -> None:
+    session = WorkerSession(prefetch=3, concurrency=2)
+    session.hello([(b"f", 0)], None)
+    session.receive(assign(1))
+    assert requests(session.take_outgoing())[1:] == ["GRAB_JOB_UNIQ", "GRAB_JOB_UNIQ", "GRAB_JOB_UNIQ"]
+    session.receive(response("NO_JOB") * 2)
+    assert requests(session.take_outgoing()) == ["PRE_SLEEP"], "one of two runs"
+    session.finish(PacketType.WORK_COMPLETE, b"H:1", b"")
+    assert requests(session.take_outgoing()) == ["WORK_COMPLETE"], "who sleeps is woken, and need not ask"
+    session.receive(response("NOOP"))
+    session.receive(assign(2))
+    session.receive(assign(3))
+    assert requests(session.take_outgoing()) == ["GRAB_JOB_UNIQ"] * 3
+    session.receive(response("NO_JOB"))
+    assert requests(session.take_outgoing()) == [], "all that may run do"
+    session.finish(PacketType.WORK_COMPLETE, b"H:2", b"")
+    assert requests(session.take_outgoing()) == ["WORK_COMPLETE", "GRAB_JOB_UNIQ"]
+
+
+def test_no_more_than_prefetch_are_asked_for_however_many_may_run() -> None:
+    session = WorkerSession(prefetch=2, concurrency=10)
+    session.hello([(b"f", 0)], None)
+    asked = held = 0
+    for number in range(1, 4):
+        asked += requests(session.take_outgoing()).count("GRAB_JOB_UNIQ")
+        assert asked + held <= 2
+        if asked:
+            session.receive(assign(number))
+            asked, held = asked - 1, held + 1
+    assert (asked, held) == (0, 2)
+
+
+def test_who_waits_is_told_of_each_change_and_of_the_end() -> None:
+    session, told = ClientSession(), []
+    job, answer = submitted(session), Answer(notify=lambda: told.append("answer"))
+    job.notify = lambda: told.append(f"{job.handle} {len(job.data)} {job.numerator} {job.is_over}")
+    session.ask(answer, PacketType.ECHO_REQ, PacketType.ECHO_RES, b"")
+    for words in [("JOB_CREATED", b"H:1"), ("WORK_DATA", b"H:1", b"d"), ("WORK_STATUS", b"H:1", b"1", b"2")]:
+        session.receive(response(*words))  # type: ignore[arg-type]
+    session.lose("there", RemoteProtocolError("nonsense"))
+    assert told == ["H:1 0 0 False", "H:1 1 0 False", "H:1 1 1 False", "H:1 1 1 True", "answer"]
+    assert str(job.error) == str(answer.error) == "the connection to there broke: nonsense"
+    assert job.error is not answer.error, "many may raise it, each with a traceback"
