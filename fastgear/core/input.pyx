@@ -147,13 +147,13 @@ cdef size_t take_packet(state_t* state, peer_t* peer, const uint8_t* bytes, size
         return refuse_arguments(state, peer, &packet)
     if status == FG_OK:
         if has_more(&packet, bytes):
-            return refuse_made(state, peer, bytes, &packet, "The packet has more arguments than its type")
+            return refuse_more(state, peer, &packet)
         if flow_stops_report(state, peer, &packet):
             return 0
         dispatch(state, peer, &packet)
         return packet.length
     if status == PACKET_BAD_ARGUMENTS:
-        return refuse_made(state, peer, bytes, &packet, "An argument of the packet is missing")
+        return refuse(state, peer, &packet, "INVALID_ARGUMENT", "An argument of the packet is missing")
     return refuse_all(state, peer, available)
 
 
@@ -188,21 +188,13 @@ cdef size_t refuse(state_t* state, peer_t* peer, const packet_t* packet, const c
     return skip(peer, 1)  # the caller's loop skips the rest
 
 
-cdef size_t refuse_made(
-    state_t* state, peer_t* peer, const uint8_t* bytes, const packet_t* packet, const char* text
-) noexcept nogil:
-    """It is made of too few or too many arguments. A job whose result or end is lost with that fails: its clients would
-    wait for ever, or take a part for the whole."""
-    cdef const uint8_t* handle = bytes + HEADER_SIZE
-    cdef size_t length = packet.length - HEADER_SIZE
-    cdef const uint8_t* nul = <const uint8_t*>memchr(handle, 0, length)
-    cdef int type = packet.type if packet.is_request else 0
-    if (
-        type == PacketType.WORK_COMPLETE or type == PacketType.WORK_FAIL or type == PacketType.WORK_EXCEPTION
-        or type == PacketType.WORK_DATA
-    ):
-        refuse_report(state, peer, slice_of(<const char*>handle, nul - handle if nul != NULL else length))
-    return refuse(state, peer, packet, "INVALID_ARGUMENT", text)
+cdef size_t refuse_more(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
+    """A WORK_FAIL with more than its handle ends the job all the same: its clients would wait for ever."""
+    cdef slice_t handle = packet.args[0]
+    if packet.type == PacketType.WORK_FAIL:
+        handle.length = <const uint8_t*>memchr(handle.bytes, 0, handle.length) - handle.bytes
+        refuse_report(state, peer, handle)
+    return refuse(state, peer, packet, "INVALID_ARGUMENT", "The packet has more arguments than its type")
 
 
 cdef size_t refuse_large(

@@ -94,34 +94,18 @@ def test_the_table_has_every_packet_type_and_no_request_twice() -> None:
     assert not [one for one in REQUESTS if "silence" in one.gets]
 
 
-@pytest.mark.parametrize(
-    ("report", "rest", "is_end"),
-    [
-        ("WORK_COMPLETE", (), True),
-        ("WORK_EXCEPTION", (), True),
-        ("WORK_DATA", (), True),
-        ("WORK_FAIL", (b"more",), True),
-        ("WORK_STATUS", (), False),
-        ("WORK_STATUS", (b"1", b"2", b"more"), False),
-        ("WORK_WARNING", (), False),
-    ],
-)
-def test_a_job_whose_result_is_lost_in_a_bad_packet_fails(
-    talk: Callable[[], Talk], report: str, rest: tuple[bytes, ...], is_end: bool
+def test_a_failing_with_more_than_its_handle_ends_the_job_and_a_status_with_more_does_not(
+    talk: Callable[[], Talk],
 ) -> None:
     client, worker = talk(), talk()
     ((_, (handle,)),) = client.say("SUBMIT_JOB", b"f", b"", b"x")
     worker.send("CAN_DO", b"f")
     worker.say("GRAB_JOB")
-    ((name, (code, _)),) = worker.say(report, handle, *rest)
-    assert (name, code) == ("ERROR", b"INVALID_ARGUMENT")
-    if is_end:
-        assert client.heard() == [("WORK_FAIL", (handle,))]
-        assert worker.say("WORK_COMPLETE", handle, b"done")[0][1][0] == b"JOB_NOT_FOUND"
-    else:
+    for numbers in ((b"1",), (b"1", b"2", b"3")):
+        assert worker.say("WORK_STATUS", handle, *numbers)[0][1][0] == b"INVALID_ARGUMENT"
         assert client.heard() == []
-        worker.send("WORK_COMPLETE", handle, b"done")
-        assert client.heard() == [("WORK_COMPLETE", (handle, b"done"))]
+    assert worker.say("WORK_FAIL", handle, b"why")[0][1][0] == b"INVALID_ARGUMENT"
+    assert client.heard() == [("WORK_FAIL", (handle,))]
 
 
 # -- halves ------------------------------------------------------------------------------------------------------------

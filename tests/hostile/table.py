@@ -126,9 +126,10 @@ def arguments() -> Iterator[Hostile]:
     wrong = "ERROR INVALID_ARGUMENT"
     for name, parts in VALID.items():
         if len(parts) > 1:
-            yield Hostile("nothing in it", name, build(name, ()), wrong)
-            yield Hostile("an argument too few", name, build(name, parts[:-1]), wrong)
-            yield Hostile("blanks for NULs", name, build(name, parts, b" "), wrong)
+            gets = answer(name) if name in REPORTS and has_data(name) else wrong  # those may end with their handle
+            yield Hostile("nothing in it", name, build(name, ()), gets)
+            yield Hostile("an argument too few", name, build(name, parts[:-1]), gets)
+            yield Hostile("blanks for NULs", name, build(name, parts, b" "), gets)
         if not has_data(name):
             yield Hostile("an argument too many", name, build(name, (*parts, b"more")), wrong)
     for name, gets in [
@@ -281,7 +282,8 @@ def orders() -> Iterator[Hostile]:
     for first in ("WORK_COMPLETE", "WORK_FAIL", "WORK_EXCEPTION"):
         for then in REPORTS:
             name = f"{then} after {first}"
-            yield Hostile("a report on a job that has ended", name, after(first, then), gone, grabs=True)
+            gets = "in step" if name == "WORK_FAIL after WORK_EXCEPTION" else gone  # many workers send it
+            yield Hostile("a report on a job that has ended", name, after(first, then), gets, grabs=True)
     yield Hostile("a report on a job that was cancelled", "WORK_COMPLETE", cancelled, f"OK, {gone}", grabs=True)
     twice = [("PRE_SLEEP", "in step"), ("RESET_ABILITIES", "in step"), ("GRAB_JOB", "NO_JOB"), ("CANT_DO", "in step")]
     for name, gets in twice:
