@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""A pool for minutes, with workers that die at random: by signals from outside, by their own tasks, in the middle of chunks.
+"""A pool for minutes, with workers that die at random.
 
-Keeps a ledger: every task that was submitted must be delivered with its own value, or fail as it should, exactly once; no task
-whose value was delivered may have run twice. At the end nothing may be left: processes, descriptors, shared memory, files.
+    python benchmarks/pool_soak.py [--minutes 10] [--seed N]
+
+Workers are killed from outside, and by their own tasks: by SIGKILL, a segmentation fault, os._exit, abort, and for want of
+memory. Every task that was submitted must be delivered with its own value, or fail as it should, exactly once, and none may run
+twice. At the end nothing may be left: processes, descriptors, shared memory, files.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import mmap
+import gc
 import os
 import random
 import signal
@@ -17,208 +19,176 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import psutil
+from pools import memory_limit
+from pools.ledger import Ledger
+from pools.soak_tasks import FUNCTIONS, begin
 
-from fastgear import Executor, WorkerDied
+from fastgear import Executor, Pool, WorkerDied
 
-TASKS = 20_000_000  # room in the ledger; a byte each
-DEADLY = ("kill", "segfault", "exit", "abort")
-LEDGER: mmap.mmap | None = None
-
-
-def mark(number: int) -> None:
-    """Count a run of the task."""
-    assert LEDGER is not None
-    LEDGER[number] += 1
+WORKERS = 2  # of each
+PATIENCE_S = 120  # for an outcome, before it counts as lost
 
 
-def quick(number: int) -> int:
-    mark(number)
-    return number
-
-
-def slow(number: int) -> int:
-    mark(number)
-    time.sleep(0.001 * (number % 20))
-    return number
-
-
-def large(number: int) -> bytes:
-    mark(number)
-    return number.to_bytes(8, "little") * 20_000
-
-
-def raising(number: int) -> int:
-    mark(number)
-    raise ValueError(number)
-
-
-def deadly(number: int) -> int:
-    mark(number)
-    how = DEADLY[number % len(DEADLY)]
-    if how == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    elif how == "segfault":
-        ctypes.string_at(0)
-    elif how == "abort":
-        os.abort()
-    os._exit(3)
-
-
-def begin(fd: int) -> None:
-    """In each worker."""
-    global LEDGER
-    import faulthandler
-
-    faulthandler.disable()
-    LEDGER = mmap.mmap(fd, TASKS)
-
-
-class Ledger:
-    def __init__(self) -> None:
-        self.fd = os.memfd_create("ledger")
-        os.ftruncate(self.fd, TASKS)
-        self.runs = mmap.mmap(self.fd, TASKS)
-        self.counts: Counter[str] = Counter()
-        self.next = 0
-        self.wrong = 0
-
-    def numbers(self, count: int) -> range:
-        first, self.next = self.next, self.next + count
-        return range(first, self.next)
-
-    def take(self, kind: str, number: int, outcome: Any) -> None:
-        """What came of a task."""
-        runs = self.runs[number]
-        if isinstance(outcome, WorkerDied):
-            what = "died as it should" if kind == "deadly" else "died with its worker"
-            right = runs <= 1
-        elif kind == "raising":
-            what, right = "raised as it should", isinstance(outcome, ValueError) and outcome.args == (number,)
-        elif kind == "large":
-            what, right = "delivered", outcome == number.to_bytes(8, "little") * 20_000
-        else:
-            what, right = "delivered", kind != "deadly" and outcome == number
-        self.counts["submitted"] += 1
-        self.counts[what if right else "WRONG"] += 1
-        if runs > 1:
-            self.counts["RUN TWICE"] += 1
-        if not right:
-            print("wrong:", kind, number, repr(outcome)[:100], "runs", runs)
-            self.wrong += 1
-            if self.wrong > 20:
-                raise SystemExit("too much is wrong")
-
-
-FUNCTIONS = {"quick": quick, "slow": slow, "large": large, "raising": raising, "deadly": deadly}
+# -- the load
 
 
 def single_calls(executor: Executor, ledger: Ledger) -> None:
-    kinds = random.choices(list(FUNCTIONS), weights=[60, 20, 5, 10, 2], k=500)
+    shares = [share for _, share in FUNCTIONS.values()]
+    kinds = random.choices(list(FUNCTIONS), weights=shares, k=500)
     numbers = ledger.numbers(len(kinds))
     futures: list[Future[Any]] = [
-        executor.submit(FUNCTIONS[kind], number) for kind, number in zip(kinds, numbers, strict=True)
+        executor.submit(FUNCTIONS[kind][0], number) for kind, number in zip(kinds, numbers, strict=True)
     ]
     for kind, number, future in zip(kinds, numbers, futures, strict=True):
-        error = future.exception(120)
-        ledger.take(kind, number, error if error is not None else future.result(0))
+        try:
+            ledger.take(kind, number, future.result(PATIENCE_S))
+        except Exception as error:
+            ledger.take(kind, number, error)
 
 
-def outcomes(run: Iterator[Any]) -> Iterator[Any]:
-    """One at a time, errors too: a map goes on behind them as far as its iterator does."""
-    try:
-        yield from run
-    except BaseException as error:
-        yield error
+def for_a_map(ledger: Ledger) -> tuple[str, range]:
+    """Many that are quick, or some that take so long that a death is among them."""
+    kind = random.choice(["quick", "slow"])
+    return kind, ledger.numbers(20_000 if kind == "quick" else 200)
 
 
 def a_map(executor: Executor, ledger: Ledger) -> None:
-    numbers = ledger.numbers(20_000)
+    """It ends at the first error, as those of concurrent.futures do; what is behind that is cancelled."""
+    kind, numbers = for_a_map(ledger)
     taken = 0
-    for outcome in outcomes(executor.map(quick, numbers)):
-        ledger.take("quick", numbers[taken], outcome)
-        taken += 1
-    ledger.counts["submitted"] += len(numbers) - taken
-    ledger.counts["given up behind a death, as a map does"] += len(numbers) - taken
+    try:
+        for value in executor.map(FUNCTIONS[kind][0], numbers, timeout=PATIENCE_S):
+            ledger.take(kind, numbers[taken], value)
+            taken += 1
+    except WorkerDied as error:
+        ledger.take(kind, numbers[taken], error)
+        ledger.cancelled += len(numbers) - taken - 1
 
 
-def killer(executor: Executor, stop: threading.Event, counts: Counter[str]) -> None:
-    """From outside, any worker at any time."""
-    while not stop.wait(random.uniform(0.05, 0.5)):
-        engine = executor._started
-        infos = engine.stats().workers if engine is not None else ()
-        if infos:
-            try:
-                os.kill(random.choice(infos).pid, signal.SIGKILL)
-                counts["killed from outside"] += 1
-            except ProcessLookupError:
-                pass
+def an_imap(pool: Pool, ledger: Ledger) -> None:
+    """It goes on behind an error."""
+    kind, numbers = for_a_map(ledger)
+    results = pool.imap(FUNCTIONS[kind][0], numbers)
+    for number in numbers:
+        try:
+            ledger.take(kind, number, next(results))
+        except Exception as error:
+            ledger.take(kind, number, error)
 
 
-def left_behind(before: tuple[int, set[int], set[str], set[str]]) -> list[str]:
-    descriptors, children, shm, folders = before
-    left = [f"{len(os.listdir('/proc/self/fd')) - descriptors} descriptors"]
-    left += [f"process {child.pid}" for child in psutil.Process().children(recursive=True) if child.pid not in children]
-    left += [f"/dev/shm/{name}" for name in set(os.listdir("/dev/shm")) - shm]
-    left += sorted(set(map(str, Path(tempfile.gettempdir()).glob("fastgear-*"))) - folders)
-    return [word for word in left if not word.startswith("0 ")]
+class Killer(threading.Thread):
+    """Kills any worker of those pools at any time."""
+
+    def __init__(self, *pools: Executor | Pool) -> None:
+        super().__init__()
+        self._pools = pools
+        self._end = threading.Event()
+        self.count = 0
+        self.start()
+
+    def run(self) -> None:
+        while not self._end.wait(random.uniform(0.05, 0.5)):
+            infos = random.choice(self._pools).stats().workers
+            if infos:
+                try:
+                    os.kill(random.choice(infos).pid, signal.SIGKILL)
+                    self.count += 1
+                except ProcessLookupError:
+                    pass
+
+    def stop(self) -> None:
+        self._end.set()
+        self.join()
 
 
-def what_is_there() -> tuple[int, set[int], set[str], set[str]]:
-    return (
-        len(os.listdir("/proc/self/fd")),
-        {child.pid for child in psutil.Process().children(recursive=True)},
-        set(os.listdir("/dev/shm")),
-        set(map(str, Path(tempfile.gettempdir()).glob("fastgear-*"))),
-    )
+# -- what is left
+
+
+class Before:
+    """What was there, so that what is left can be told."""
+
+    def __init__(self) -> None:
+        self._there = self._look()
+
+    @staticmethod
+    def _look() -> dict[str, set[str]]:
+        """Of shared memory what is mapped here, and what /dev/shm has by our name: others use that folder, too."""
+        gc.collect()
+        children = psutil.Process().children(recursive=True)
+        mapped = {region.path for region in psutil.Process().memory_maps(grouped=False) if "memfd:" in region.path}
+        return {
+            "processes": {f"{child.pid} {child.name()}" for child in children},
+            "descriptors": set(os.listdir("/proc/self/fd")),
+            "shared memory": mapped | {path.name for path in Path("/dev/shm").glob("*fastgear*")},
+            "files": {str(path) for path in Path(tempfile.gettempdir()).rglob("*")},
+        }
+
+    def show_left(self) -> bool:
+        """Whether nothing is left."""
+        left = {what: sorted(there - self._there[what]) for what, there in self._look().items()}
+        for what, names in left.items():
+            print(f"{what + ' left':45} {len(names):>12,}  {', '.join(names)}".rstrip())
+        return not any(left.values())
+
+
+def load(ledger: Ledger, minutes: float, begin_with: tuple[Any, ...]) -> tuple[int, list[int]]:
+    """How many were killed from outside, and the memory of this process now and then."""
+    memory: list[int] = []
+    executor = Executor(WORKERS, initializer=begin, initargs=begin_with, start_method="fork")
+    single_calls(executor, ledger)
+    pool = Pool(WORKERS, begin, begin_with, start_method="fork")
+    killer = Killer(executor, pool)
+    end = time.monotonic() + minutes * 60
+    try:
+        while time.monotonic() < end:
+            single_calls(executor, ledger)
+            a_map(executor, ledger)
+            an_imap(pool, ledger)
+            info = psutil.Process().memory_info()
+            memory.append(info.rss - info.shared)
+    finally:
+        killer.stop()
+        executor.shutdown()
+        pool.close()
+        pool.join()
+    return killer.count, memory
+
+
+def soak(minutes: float, seed: int) -> int:
+    random.seed(seed)
+    before = Before()
+    with memory_limit.group() as group:
+        how = f"in a control group (version {group.version})" if group else "by RLIMIT_AS, so with MemoryError"
+        print(f"{minutes:g} minutes, {2 * WORKERS} workers, out of memory {how}, seed {seed}", flush=True)
+        ledger = Ledger(kernel_kills=group is not None)
+        folder, version = (str(group.folder), group.version) if group else (None, 0)
+        begun = time.monotonic()
+        killed, memory = load(ledger, minutes, (ledger.fd, folder, version))
+        seconds = time.monotonic() - begun
+        kills = group.kills() if group else 0
+    right = ledger.close()
+    print(f"{'workers killed from outside':45} {killed:>12,}")
+    print(f"{'killed by the kernel for want of memory':45} {kills:>12,}")
+    tenth = max(1, len(memory) // 10)
+    first, last = max(memory[:tenth]) / 1e6, max(memory[-tenth:]) / 1e6
+    nothing_left = before.show_left()
+    print(f"{seconds:.0f} s; memory of this process {first:.1f} MB at first, {last:.1f} MB at the end")
+    return 0 if right and nothing_left and ledger.bystanders <= killed else 1
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()
-    random.seed(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = folder  # of its own, so that what is left there is its own
-        return soak(args)
-
-
-def soak(args: argparse.Namespace) -> int:
-    ledger = Ledger()
-    before = what_is_there()
-    end = time.monotonic() + args.minutes * 60
-    stop = threading.Event()
-    rss: list[int] = []
-    executor = Executor(3, initializer=begin, initargs=(ledger.fd,), start_method="fork")
-    single_calls(executor, ledger)
-    thread = threading.Thread(target=killer, args=(executor, stop, ledger.counts))
-    thread.start()
-    try:
-        while time.monotonic() < end and ledger.next < TASKS - 100_000:
-            single_calls(executor, ledger)
-            a_map(executor, ledger)
-            rss.append(psutil.Process().memory_info().rss)
-    finally:
-        stop.set()
-        thread.join()
-        executor.shutdown()
-    del executor
-    for name, count in ledger.counts.items():
-        print(f"{name:45} {count:>12,}")
-    lost = ledger.counts["submitted"] - ledger.next
-    print(f"{'lost':45} {lost:>12,}")
-    tenth = max(1, len(rss) // 10)
-    print(f"resident memory: {max(rss[:tenth]) / 1e6:.1f} MB at first, {max(rss[-tenth:]) / 1e6:.1f} MB at the end")
-    left = left_behind(before)
-    print("left behind:", ", ".join(left) or "nothing", f"(seed {args.seed})")
-    return 1 if lost or left or ledger.counts["WRONG"] or ledger.counts["RUN TWICE"] else 0
+        return soak(args.minutes, args.seed)
 
 
 if __name__ == "__main__":
