@@ -35,6 +35,7 @@ from fastgear.pool.processes import Processes
 from fastgear.pool.stats import worker_info
 from fastgear.pool.traffic import FOREVER, Traffic
 from fastgear.pool.transfer import Transfer
+from fastgear.pool.trying import Trying
 from fastgear.server.server import Server
 from fastgear.supervisor.launch import launch
 from fastgear.types import PoolStats
@@ -289,17 +290,16 @@ class Engine:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
-            if self._receiving.acquire(blocking=False):
-                try:
+            with Trying(self._receiving, 0) as ours:
+                if ours:
                     self._receive(self._patience(left), help=True)
-                finally:
                     self._helped_at = time.monotonic()
-                    self._receiving.release()
-                self.settle()
-                if len(self._waiters) > 1:
-                    self.wake()
-            else:
+            if not ours:
                 self._take_over(left)
+                continue
+            self.settle()
+            if len(self._waiters) > 1:
+                self.wake()
         return True
 
     def wake(self) -> None:
@@ -310,9 +310,9 @@ class Engine:
     def _take_over(self, timeout: float | None) -> None:
         """Somebody else receives: have him stop for a moment."""
         self._helped_at = time.monotonic()
-        self._local.interrupt()
-        if self._receiving.acquire(timeout=0.05 if timeout is None else min(0.05, timeout)):
-            self._receiving.release()
+        self.wake()
+        with Trying(self._receiving, 0.05 if timeout is None else min(0.05, timeout)):
+            pass
 
     def _receive(self, timeout: float | None, *, help: bool) -> None:
         try:
