@@ -36,6 +36,7 @@ from fastgear.pool.stats import worker_info
 from fastgear.pool.traffic import FOREVER, Traffic
 from fastgear.pool.transfer import Transfer
 from fastgear.pool.trying import Trying
+from fastgear.server.local import Local
 from fastgear.server.server import Server
 from fastgear.supervisor.launch import launch
 from fastgear.types import PoolStats
@@ -81,7 +82,7 @@ class Engine:
         self._initializer, self._initargs = initializer, initargs
         self._max_tasks = max_tasks
         self._retries = retries
-        self._told = threading.Condition(self.lock)  # by the supervisor, or of the end
+        self._told = threading.Condition(self.lock)  # by the supervisor, or of a failure
         self._receiving = threading.Lock()  # whoever has it takes what comes
         self._waiters: deque[None] = deque()  # as many as there are threads in `wait`
         self._takes = 0  # how often something that came was dealt with
@@ -89,7 +90,8 @@ class Engine:
         self.collects = False
         self._collector = threading.Thread(target=self._collect, name="fastgear-pool-collector", daemon=True)
         self._closing = False
-        self._closer = 0  # the thread that closes it
+        self._closes = threading.Lock()  # whoever has it closes
+        self._closer = 0  # that thread
         self._pid = ending.process()
         self._refusal: str | None = None  # why no more calls are taken
 
@@ -130,7 +132,7 @@ class Engine:
             undo.callback(self._processes.close)
             self._server.start()
             undo.pop_all()
-        self._local = self._server.connect()
+        self._local: Local | ending.Gone = self._server.connect()
         self._traffic.send = self._local.send
         self.packer.forked(self._processes.start_method == "fork")
         self._processes.listener.start()
@@ -165,16 +167,22 @@ class Engine:
             self._fail(error)
 
     def close(self, *, kill: bool) -> None:
-        """End the workers: at once with `kill`, else as soon as they have finished what they have in hand."""
-        if not self.is_ours:
+        """End the workers: at once with `kill`, else as soon as they have finished what they have in hand.
+
+        Somebody else's `close` is waited for; but not by what it waits for itself, which is what is called back meanwhile.
+        """
+        if not self.is_ours or self._closer == threading.get_ident():
             return
-        if self._closer == threading.get_ident():  # a callback of what this very end has failed
-            return
+        with Trying(self._closes, 0 if self._is_own_thread() else -1) as ours:
+            if ours and self in ending.open_engines:
+                self._closer = threading.get_ident()
+                try:
+                    self._close(kill=kill)
+                finally:  # after a KeyboardInterrupt somebody may have to do it again
+                    self._closer = 0
+
+    def _close(self, *, kill: bool) -> None:
         with self.lock:
-            if self._closing:
-                self._told.wait_for(lambda: self not in ending.open_engines)
-                return
-            self._closer = threading.get_ident()
             if self._initializer is not None and not kill:  # which is to have run, even if nothing else has
                 self._told.wait_for(lambda: self._processes.ready_total >= self.workers or self.failure is not None)
             self._closing = True
@@ -184,9 +192,12 @@ class Engine:
             self._processes.end(kill=kill or self.failure is not None)
             self._local.close()
             self._server.stop()  # while the processes end; it tells also those to leave that hear no SIGTERM
-            self._processes.listener.join(_STOP_S if kill else self._config.drain_s or None)
+            self._processes.join(_STOP_S if kill else self._config.drain_s or None)
         finally:  # a KeyboardInterrupt ends the workers now
             self._end()
+
+    def _is_own_thread(self) -> bool:
+        return threading.current_thread() in (self._collector, self._processes.listener, self.callbacks.thread)
 
     def finish(self) -> None:
         """Wait until all is done, and end the workers."""
@@ -209,11 +220,10 @@ class Engine:
         if self.collects and self._collector is not threading.current_thread():
             self._collector.join()
         self.callbacks.close()
-        del self._local, self._traffic.send  # with which the server's memory goes
         self._close_memory()
-        with self.lock:
-            ending.open_engines.discard(self)
-            self._told.notify_all()
+        ending.open_engines.discard(self)
+        self._local = ending.GONE  # with which the server's memory goes
+        self._traffic.send = self._local.send
 
     def _close_memory(self) -> None:
         self._traffic.areas = ()
@@ -304,8 +314,7 @@ class Engine:
 
     def wake(self) -> None:
         """Let those that wait look again: something is done that they may have seen coming, or do not see at all."""
-        with contextlib.suppress(AttributeError):  # closed
-            self._local.interrupt()
+        self._local.interrupt()
 
     def _take_over(self, timeout: float | None) -> None:
         """Somebody else receives: have him stop for a moment."""
