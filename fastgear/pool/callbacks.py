@@ -23,18 +23,18 @@ class Callbacks:
 
     def __init__(self) -> None:
         self._futures: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def run(self, future: Future[Any]) -> None:
         """All that are attached to this one, which is done."""
         self._futures.put(future)
-        if self._thread is None:
+        if self.thread is None:
             with self._lock:
                 self._start()
 
     def _start(self) -> None:
-        if self._thread is None:
+        if self.thread is None:
             thread = threading.Thread(target=self._work, name="fastgear-pool-callbacks", daemon=True)
             try:
                 thread.start()
@@ -42,7 +42,7 @@ class Callbacks:
                 self._futures.put(None)
                 self._work()
             else:
-                self._thread = thread
+                self.thread = thread
 
     def _work(self) -> None:
         while (future := self._futures.get()) is not None:
@@ -54,7 +54,7 @@ class Callbacks:
 
     def close(self) -> None:
         """Wait for those that are there, unless this is one of them."""
-        if self._thread is not None:
+        if self.thread is not None:
             self._futures.put(None)
-            if self._thread is not threading.current_thread():
-                self._thread.join()
+            if self.thread is not threading.current_thread():
+                self.thread.join()

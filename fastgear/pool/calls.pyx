@@ -21,7 +21,7 @@ from fastgear.pool.pieces import Piece
 from fastgear.pool.transfer import Packed, sent_of
 from fastgear.pool.values import Failure
 
-__all__ = ["Calls", "submit"]
+__all__ = ["Calls", "Later", "submit"]
 
 cdef Py_ssize_t MOST_SHOWN = 10_000     # bytes of arguments that are unpickled to be shown
 cdef Py_ssize_t NO_MOST = 1 << 30
@@ -71,12 +71,21 @@ def submit(FutureState future not None, function, tuple args not None, dict kwar
     return future
 
 
+cdef class Later:
+    """In the place of a value that takes long to make: its future's, by who gives it that. `make` may return a Failure."""
+
+    cdef object make
+
+    def __init__(self, make not None):
+        self.make = make
+
+
 cdef class Calls:
     """The source of them: first come, first sent. A future that was cancelled before is left out. `most` travel together."""
 
     cdef readonly object sizer
     cdef readonly object name           # each has its own
-    cdef readonly object done           # (future, value), of those that are not settled in one step
+    cdef readonly object done           # (future, value), of those that are not settled in one step; and of whole maps
     cdef public bint offered            # the engine asks for pieces by itself
     cdef object transfer
     cdef object waiting
@@ -98,20 +107,26 @@ cdef class Calls:
 
     # -- out
 
-    def next_piece(self):
-        cdef Py_ssize_t size = min(self.most, self.sizer.next(len(self.waiting)))
+    def next_piece(self, list hand not None):
+        cdef Py_ssize_t size
         cdef Py_ssize_t room = ROOM
         cdef list calls = []
         cdef Call call
         if self.again:
-            return self.again.popleft()
+            hand.append(self.again.popleft())
+            return True
+        size = min(self.most, self.sizer.next(len(self.waiting)))
+        hand.append(Piece(self, calls))
         while self.waiting and len(calls) < size and room > 0:
             call = self.waiting.popleft()
             if type(call.arguments) is Packed:
                 room -= call.arguments.nbytes
-            if call.future.run():
-                calls.append(call)
-        return Piece(self, calls) if calls else None
+            calls.append(call)
+            if not call.future.run():
+                calls.pop()
+        if not calls:
+            hand.pop()
+        return bool(calls)
 
     def push_back(self, piece):
         self.again.append(piece)
@@ -173,6 +188,10 @@ cdef class Calls:
                 give(future, value)
             except InvalidStateError:
                 pass  # somebody else has set it
+            except BaseException:  # a KeyboardInterrupt; or a callback's
+                if not future.done():
+                    self.done.appendleft((future, value))
+                raise
 
     # -- to be seen
 
@@ -199,6 +218,8 @@ cdef class Calls:
 
 cdef give(future, value):
     error = None
+    if type(value) is Later:
+        value = (<Later>value).make()
     if type(value) is Failure:
         error = rebuild(value.pickled)
         value = None

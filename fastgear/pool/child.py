@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from fastgear.pool.values import read_records
 from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
 from fastgear.supervisor.child import flush_streams
 
-__all__ = ["ChildTask", "main"]
+__all__ = ["ChildTask", "authkey", "main"]
 
 _GRAB = pack_request(PacketType.GRAB_JOB_UNIQ)
 _HELLO = pack_request(PacketType.OPTION_REQ, b"fastgear/wait") + pack_request(PacketType.CAN_DO, FUNCTION)
@@ -36,7 +37,13 @@ class ChildTask:
     private: bool = False  # what a call does to its arguments is not to be seen when it is tried again
     initializer: Callable[..., Any] | None = None
     initargs: tuple[Any, ...] = ()
-    authkey: bytes | None = None  # of multiprocessing, so that its managers know the workers
+    authkey: bytes | None = None  # multiprocessing's, so that its managers know the workers
+
+
+def authkey() -> bytes | None:
+    """For a task, in a program that uses multiprocessing. A copy, since the original refuses to be pickled."""
+    process = sys.modules.get("multiprocessing.process")
+    return bytes(process.current_process().authkey) if process is not None else None
 
 
 def main(context: Any, task: ChildTask) -> None:

@@ -67,13 +67,15 @@ class Deaths:
         """Name the task that a dead worker was at, and run the others elsewhere. May wait for the supervisor's word."""
         if not self._fallen:  # all has failed meanwhile
             return
-        piece, pid, begun = self._fallen.popleft()
+        piece, pid, begun = self._fallen[0]  # where `fail` finds it, until it is settled
         finished = len(piece.values)
         if self._has_culprit(piece, finished, begun):
             self.traffic.pump()
             task = piece.source.describe(piece.tasks[finished], begun=begun > finished)
             self.traffic.deliver_failure(piece, self._obituary(pid, task), 1)
         self.traffic.settle_fallen(piece)
+        if self._fallen:
+            self._fallen.popleft()
         self.traffic.pump()
 
     def _has_culprit(self, piece: Piece, finished: int, begun: int) -> bool:

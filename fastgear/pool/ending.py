@@ -8,7 +8,28 @@ import os
 import sys
 from typing import Any, Protocol
 
-__all__ = ["check", "open_engines", "process"]
+__all__ = ["GONE", "Gone", "check", "open_engines", "process"]
+
+
+class Gone:
+    """In the place of an ended engine's connection to its server, for threads that come by late."""
+
+    taken = 0
+
+    def send(self, data: bytes) -> None:
+        raise ConnectionResetError("the pool has ended")
+
+    def receive(self, timeout: float | None = None, help: bool = False) -> bytes:
+        raise ConnectionResetError("the pool has ended")
+
+    def interrupt(self) -> None:
+        """There is nobody to interrupt."""
+
+    def close(self) -> None:
+        """It is."""
+
+
+GONE = Gone()
 
 
 class Endable(Protocol):

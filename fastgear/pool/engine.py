@@ -24,7 +24,7 @@ from fastgear.errors import ConnectionLost, InternalError
 from fastgear.pool import ending
 from fastgear.pool.callbacks import Callbacks
 from fastgear.pool.calls import Calls
-from fastgear.pool.child import ChildTask, main
+from fastgear.pool.child import ChildTask, authkey, main
 from fastgear.pool.deaths import Deaths
 from fastgear.pool.doorway import Doorway
 from fastgear.pool.frame import most_calls
@@ -33,8 +33,10 @@ from fastgear.pool.memory import Memory
 from fastgear.pool.pieces import Source
 from fastgear.pool.processes import Processes
 from fastgear.pool.stats import worker_info
-from fastgear.pool.traffic import FOREVER, Traffic
+from fastgear.pool.traffic import Traffic
 from fastgear.pool.transfer import Transfer
+from fastgear.pool.trying import Trying
+from fastgear.server.local import Local
 from fastgear.server.server import Server
 from fastgear.supervisor.launch import launch
 from fastgear.types import PoolStats
@@ -74,13 +76,12 @@ class Engine:
         self._deaths = Deaths(self._memory, retries)
         self._traffic = self._deaths.traffic = Traffic(self.workers, self.transfer, self._deaths.fall)
         self.callbacks = Callbacks()
-        self._later: deque[Callable[[], None]] = deque()
         self._config = config
         self._start = start
         self._initializer, self._initargs = initializer, initargs
         self._max_tasks = max_tasks
         self._retries = retries
-        self._told = threading.Condition(self.lock)  # by the supervisor, or of the end
+        self._told = threading.Condition(self.lock)  # by the supervisor, or of a failure
         self._receiving = threading.Lock()  # whoever has it takes what comes
         self._waiters: deque[None] = deque()  # as many as there are threads in `wait`
         self._takes = 0  # how often something that came was dealt with
@@ -88,7 +89,8 @@ class Engine:
         self.collects = False
         self._collector = threading.Thread(target=self._collect, name="fastgear-pool-collector", daemon=True)
         self._closing = False
-        self._closer = 0  # the thread that closes it
+        self._closes = threading.Lock()  # whoever has it closes
+        self._closer = 0  # that thread
         self._pid = ending.process()
         self._refusal: str | None = None  # why no more calls are taken
 
@@ -129,7 +131,7 @@ class Engine:
             undo.callback(self._processes.close)
             self._server.start()
             undo.pop_all()
-        self._local = self._server.connect()
+        self._local: Local | ending.Gone = self._server.connect()
         self._traffic.send = self._local.send
         self.packer.forked(self._processes.start_method == "fork")
         self._processes.listener.start()
@@ -143,7 +145,7 @@ class Engine:
             self._retries > 0,
             self._initializer,
             self._initargs,
-            authkey=_authkey(),
+            authkey=authkey(),
         )
         workers = launch(
             main,
@@ -164,16 +166,22 @@ class Engine:
             self._fail(error)
 
     def close(self, *, kill: bool) -> None:
-        """End the workers: at once with `kill`, else as soon as they have finished what they have in hand."""
-        if not self.is_ours:
+        """End the workers: at once with `kill`, else as soon as they have finished what they have in hand.
+
+        Somebody else's `close` is waited for; but not by what it waits for itself, which is what is called back meanwhile.
+        """
+        if not self.is_ours or self._closer == threading.get_ident():
             return
-        if self._closer == threading.get_ident():  # a callback of what this very end has failed
-            return
+        with Trying(self._closes, 0 if self._is_own_thread() else -1) as ours:
+            if ours and self in ending.open_engines:
+                self._closer = threading.get_ident()
+                try:
+                    self._close(kill=kill)
+                finally:  # after a KeyboardInterrupt somebody may have to do it again
+                    self._closer = 0
+
+    def _close(self, *, kill: bool) -> None:
         with self.lock:
-            if self._closing:
-                self._told.wait_for(lambda: self not in ending.open_engines)
-                return
-            self._closer = threading.get_ident()
             if self._initializer is not None and not kill:  # which is to have run, even if nothing else has
                 self._told.wait_for(lambda: self._processes.ready_total >= self.workers or self.failure is not None)
             self._closing = True
@@ -181,18 +189,20 @@ class Engine:
             if kill:
                 self._fail(CancelledError("the pool was ended"))
             self._processes.end(kill=kill or self.failure is not None)
-            self._local.close()
-            self._server.stop()  # while the processes end; it tells also those to leave that hear no SIGTERM
-            self._processes.listener.join(_STOP_S if kill else self._config.drain_s or None)
+            self._end_server()  # meanwhile; it tells also those to leave that hear no SIGTERM
+            self._processes.join(_STOP_S if kill else self._config.drain_s or None)
         finally:  # a KeyboardInterrupt ends the workers now
             self._end()
+
+    def _is_own_thread(self) -> bool:
+        return threading.current_thread() in (self._collector, self._processes.listener, self.callbacks.thread)
 
     def finish(self) -> None:
         """Wait until all is done, and end the workers."""
         while self.is_ours and self.running:
             self.wait(lambda: self._traffic.is_idle)
             with self.lock:
-                if not self._traffic.is_idle:
+                if not self._traffic.is_idle and self.failure is None:
                     continue
                 self._refusal = self._refusal or "cannot schedule new futures after shutdown"
             break
@@ -203,16 +213,20 @@ class Engine:
         if self.running and self.is_ours and not sys.is_finalizing():
             threading.Thread(target=self.finish, name="fastgear-pool-abandoned", daemon=True).start()
 
+    def _end_server(self) -> None:
+        self._local.close()
+        self._server.stop()
+
     def _end(self) -> None:
         self._processes.close()
+        self._end_server()
         if self.collects and self._collector is not threading.current_thread():
             self._collector.join()
         self.callbacks.close()
-        del self._local, self._traffic.send  # with which the server's memory goes
         self._close_memory()
-        with self.lock:
-            ending.open_engines.discard(self)
-            self._told.notify_all()
+        ending.open_engines.discard(self)
+        self._local = ending.GONE  # with which the server's memory goes
+        self._traffic.send = self._local.send
 
     def _close_memory(self) -> None:
         self._traffic.areas = ()
@@ -256,21 +270,14 @@ class Engine:
             future.cancel()
             future.set_running_or_notify_cancel()
 
-    def later(self, act: Callable[[], None]) -> None:
-        """Do it when the lock is free again."""
-        self._later.append(act)
-
     def settle(self) -> None:
         """Give futures their outcomes: not under the lock, nor while receiving."""
         self.calls.settle()
-        while self._later:
-            with contextlib.suppress(IndexError):
-                self._later.popleft()()
 
     # -- in
 
     def wait(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Receive until `done()`, which is asked after everything that comes; False when the time is over before."""
+        """Receive until `done()`, which is asked after everything that comes; False when the time is over before, or all is."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self.check_process()
         self._waiters.append(None)
@@ -281,38 +288,43 @@ class Engine:
 
     def _wait(self, done: Callable[[], bool], deadline: float | None) -> bool:
         while not done():
-            if self not in ending.open_engines:  # it has ended
-                return done()
-            if self.calls.done or self._later:  # this may be called by what came together with it
+            if self.calls.done:  # this may be called by what came together with it
                 self.settle()
                 continue
+            if self._will_not_come():
+                return done()
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
-            if self._receiving.acquire(blocking=False):
-                try:
-                    self._receive(self._patience(left), help=True)
-                finally:
+            with Trying(self._receiving, 0) as ours:
+                if ours:
+                    self._receive(self._traffic.patience(left), help=True)
                     self._helped_at = time.monotonic()
-                    self._receiving.release()
-                self.settle()
-                if len(self._waiters) > 1:
-                    self.wake()
-            else:
+            if not ours:
                 self._take_over(left)
+                continue
+            self.settle()
+            if len(self._waiters) > 1:
+                self.wake()
         return True
+
+    def _will_not_come(self) -> bool:
+        """Whether it has ended, or failed and all have been told: but for what a KeyboardInterrupt may have lost."""
+        if self.failure is None:
+            return self not in ending.open_engines
+        with self.lock:
+            return not self.calls.done
 
     def wake(self) -> None:
         """Let those that wait look again: something is done that they may have seen coming, or do not see at all."""
-        with contextlib.suppress(AttributeError):  # closed
-            self._local.interrupt()
+        self._local.interrupt()
 
     def _take_over(self, timeout: float | None) -> None:
         """Somebody else receives: have him stop for a moment."""
         self._helped_at = time.monotonic()
-        self._local.interrupt()
-        if self._receiving.acquire(timeout=0.05 if timeout is None else min(0.05, timeout)):
-            self._receiving.release()
+        self.wake()
+        with Trying(self._receiving, 0.05 if timeout is None else min(0.05, timeout)):
+            pass
 
     def _receive(self, timeout: float | None, *, help: bool) -> None:
         try:
@@ -339,16 +351,9 @@ class Engine:
                 self._deaths.bury()
 
     def _cut_off(self, error: BaseException) -> None:
-        """What was to be done was begun, and nobody knows how far it came. Most often that is a KeyboardInterrupt."""
+        """Nobody knows how far it came with what was to be done. Most often that is a KeyboardInterrupt."""
         kind = InternalError if isinstance(error, Exception) else CancelledError
         self._fail(kind(f"{error!r} has cut off the pool in the middle of its work"))
-
-    def _patience(self, timeout: float | None) -> float | None:
-        """How long to wait for news before frames of many tasks are looked after."""
-        if self._traffic.look_at == FOREVER:
-            return timeout
-        soon = max(0.0, self._traffic.look_at - time.monotonic())
-        return soon if timeout is None else min(soon, timeout)
 
     def collect(self) -> None:
         """From now on outcomes are taken also while nobody waits for them."""
@@ -363,7 +368,7 @@ class Engine:
                 time.sleep(_REST_S)
                 continue
             with self._receiving:
-                self._receive(self._patience(None), help=False)
+                self._receive(self._traffic.patience(None), help=False)
             try:
                 self.settle()
             except BaseException:
@@ -385,12 +390,6 @@ class Engine:
                 under_way=sum(len(piece.tasks) - len(piece.values) for piece in self._traffic.under_way),
                 died=self._processes.died_total,
             )
-
-
-def _authkey() -> bytes | None:
-    """multiprocessing's, in a program that uses it. A copy, since the original refuses to be pickled."""
-    process = sys.modules.get("multiprocessing.process")
-    return bytes(process.current_process().authkey) if process is not None else None
 
 
 def _own_threads() -> int:

@@ -78,9 +78,11 @@ cdef class FutureState:
 
     cdef help(self, timeout):
         """The time that is left to wait after helping: none."""
-        if self.done() or not self.engine.running:
+        if self.done() or not self.engine.running or self.engine.wait(self.done, timeout):
             return timeout
-        return None if self.engine.wait(self.done, timeout) else 0
+        if self.engine.failure is not None:  # nobody else will say so
+            self.set_outcome(None, self.engine.failure)
+        return 0 if self.engine.running else timeout  # who has ended it will set it, if it is not done
 
     def set_outcome(self, result, exception):
         """Set one of them; callbacks are left to the engine. What is done already stays as it is."""

@@ -65,8 +65,11 @@ class Source(Protocol):
     offered: bool  # it is in line to be asked; the engine's note
     name: str | None  # of the function of all its tasks; None where each task has its own
 
-    def next_piece(self) -> Piece | None:
-        """The next tasks to be sent, in a size that fits; None when there are none now."""
+    def next_piece(self, hand: list[Piece]) -> bool:
+        """Put the next tasks to be sent into `hand`, in a size that fits; False when there are none now.
+
+        They are never only on their way there, so that a KeyboardInterrupt does not lose them.
+        """
 
     def push_back(self, piece: Piece) -> None:
         """A piece that has to be sent again, before others."""

@@ -71,12 +71,16 @@ class _Reporting(HelpingFuture[Any]):
         self._callback, self._error_callback = callback, error_callback
 
     def set_result(self, result: Any) -> None:
-        self._report(self._callback, result)
-        super().set_result(result)
+        try:
+            self._report(self._callback, result)
+        finally:
+            super().set_result(result)
 
     def set_exception(self, exception: BaseException | None) -> None:
-        self._report(self._error_callback, exception)
-        super().set_exception(exception)
+        try:
+            self._report(self._error_callback, exception)
+        finally:
+            super().set_exception(exception)
 
     def _report(self, callback: Callable[[Any], object] | None, value: Any) -> None:
         if callback is not None:

@@ -64,8 +64,12 @@ class Processes:
         """Kill what is left, and wait for that."""
         with self._lock:
             self._workers.close()
-        if self.listener.ident is not None:
-            self.listener.join()
+        self.join(None)
+
+    def join(self, timeout: float | None) -> None:
+        """Wait until all are gone and that was heard, unless this is called by what hears it."""
+        if self.listener.ident is not None and self.listener is not threading.current_thread():
+            self.listener.join(timeout)
 
     def infos(self) -> tuple[WorkerInfo, ...]:
         """Of those that are ready."""

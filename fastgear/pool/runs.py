@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fastgear.pool.calls import Later
 from fastgear.pool.chunks import Sizer
 from fastgear.pool.describe import describe_call, name_of
 from fastgear.pool.frame import MAP, PLAIN, STARMAP, pack_items
@@ -87,19 +88,19 @@ class Run:
 
     # -- as a source
 
-    def next_piece(self) -> Piece | None:
-        if self._again:
-            return self._again.popleft()
-        if self.cancelled:
-            return None
-        if self._prepared:
-            return self._prepared.popleft()
-        if self._list is None or self._at >= len(self._list):
-            return None
+    def next_piece(self, hand: list[Piece]) -> bool:
+        ready = self._again or self._prepared
+        if ready:
+            hand.append(ready[0])
+            ready.popleft()
+            return True
+        if self.cancelled or self._list is None or self._at >= len(self._list):
+            return False
         size = self.sizer.next(len(self._list) - self._at)
         tasks = self._list[self._at : self._at + size]
+        hand.append(self._append(tasks))
         self._at += len(tasks)
-        return self._append(tasks)
+        return True
 
     def _append(self, tasks: Sequence[Any]) -> Piece:
         piece = Piece(self, tasks)
@@ -134,17 +135,11 @@ class Run:
         if watcher is not None:
             watcher(len(piece.values) - start)
         if self._future is not None and self._all_came():
-            self._engine.later(self._finish)
+            self._finish(self._future)
 
-    def _finish(self) -> None:
-        future, self._future = self._future, None
-        assert future is not None
-        try:
-            results = self.results()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(results)
+    def _finish(self, future: Future[list[Any]]) -> None:
+        self._engine.calls.done.append((future, Later(self._outcome)))
+        self._future = None
 
     def describe(self, task: Any, *, begun: bool = False) -> str:
         return describe_call(self._function, tuple(task) if self._star else (task,), {})
@@ -158,7 +153,8 @@ class Run:
         elif self._list:
             self._engine.offer(self)
         elif self._future is not None:  # nothing will come
-            self._finish()
+            self._finish(self._future)
+            self._engine.settle()
 
     def cancel(self) -> None:
         """Send no more of it."""
@@ -194,7 +190,7 @@ class Run:
                     error, self._error = self._error, None
                     raise error or StopIteration
                 if not self._engine.wait(self._has_value, timeout):
-                    raise late(f"no result came within {timeout} s")
+                    raise self._engine.failure or late(f"no result came within {timeout} s")
         self._yielded += 1
         if not self._ordered:
             return self._fresh.popleft()
@@ -254,7 +250,7 @@ class Run:
         """All results in a list; the first failure is raised, as soon as all have come."""
         try:
             if not self._engine.wait(self._all_came, timeout):
-                raise late(f"not all results came within {timeout} s")
+                raise self._engine.failure or late(f"not all results came within {timeout} s")
         finally:
             if self.on_values is not None:
                 self.on_values.close()
@@ -262,6 +258,12 @@ class Run:
 
     def results(self) -> list[Any]:
         """All of them, when all have come."""
+        outcome = self._outcome()
+        if isinstance(outcome, Failure):
+            raise rebuild(outcome.pickled)
+        return outcome
+
+    def _outcome(self) -> list[Any] | Failure:
         results: list[Any] = []
         failed = False
         piece = self._first
@@ -269,9 +271,7 @@ class Run:
             results += piece.values
             failed = failed or piece.has_failure
             piece = piece.following
-        if failed:
-            raise rebuild(next(value for value in results if type(value) is Failure).pickled)
-        return results
+        return next(value for value in results if type(value) is Failure) if failed else results
 
     _waits_for: Piece | None = None
 

@@ -23,9 +23,9 @@ from fastgear.pool.transfer import Transfer
 from fastgear.pool.values import Failure, read_records
 from fastgear.protocol.wire import Packet, PacketReader, PacketType, pack_request
 
-__all__ = ["FOREVER", "Traffic"]
+__all__ = ["Traffic"]
 
-FOREVER = float("inf")
+_FOREVER = float("inf")
 _LOOK_S = 0.02  # a frame is made to take a few milliseconds
 
 
@@ -38,7 +38,7 @@ class Traffic:
 
     def __init__(self, workers: int, transfer: Transfer, on_fall: Callable[[Piece], None]) -> None:
         self.failure: BaseException | None = None  # why nothing works any more
-        self.look_at = FOREVER  # when frames of many tasks are to be looked after; on the monotonic clock
+        self.look_at = _FOREVER  # when frames of many tasks are to be looked after; on the monotonic clock
         self.outstanding = 0  # frames
         self.tallies = Tallies()
         self.areas: Sequence[PoolArea] = ()
@@ -50,6 +50,7 @@ class Traffic:
         self._reader = PacketReader()
         self._sources: deque[Source] = deque()  # those that may have something to send
         self._number = 0
+        self._hand: list[Piece] = []  # the one that is being sent
         self._submitted: deque[Piece] = deque()  # not acknowledged yet
         self._by_handle: dict[bytes, Piece] = {}
 
@@ -76,9 +77,11 @@ class Traffic:
         self.outstanding = 0
         for source in self._sources:
             source.offered = False
-            while (piece := source.next_piece()) is not None:
-                pieces.append(piece)
+            while source.next_piece(self._hand):
+                pass
         self._sources.clear()
+        pieces += self._hand
+        self._hand.clear()
         for piece in pieces:
             self.deliver_failure(piece, error)
 
@@ -101,12 +104,13 @@ class Traffic:
                 self.fail(self.failure)
                 return
             source = self._sources[0]
-            piece = source.next_piece()
-            if piece is None:
-                self._sources.popleft().offered = False
-            else:
+            if source.next_piece(self._hand):
                 self._sources.rotate(-1)
-                self._send(piece)
+                self._send(self._hand[-1])  # what it has pickled may come here as well
+                del self._hand[-1:]
+            else:
+                source.offered = False
+                self._sources.popleft()
 
     def _send(self, piece: Piece) -> None:
         self._number = self._number % 0x7FFFFFFF + 1
@@ -118,7 +122,7 @@ class Traffic:
             return
         self._submitted.append(piece)
         self.outstanding += 1
-        if len(piece.tasks) > 1 and self.look_at == FOREVER:
+        if len(piece.tasks) > 1 and self.look_at == _FOREVER:
             self.look_at = time.monotonic() + _LOOK_S
         self.send(pack_request(PacketType.SUBMIT_JOB, FUNCTION, b"", frame))
 
@@ -138,6 +142,13 @@ class Traffic:
 
     # -- in
 
+    def patience(self, timeout: float | None) -> float | None:
+        """How long to wait for news, at most `timeout`, before frames of many tasks are looked after."""
+        if self.look_at == _FOREVER:
+            return timeout
+        soon = max(0.0, self.look_at - time.monotonic())
+        return soon if timeout is None else min(soon, timeout)
+
     def take(self, data: bytes) -> None:
         """What the server has sent."""
         for packet in self._reader.feed(data) if self.failure is None else ():
@@ -145,21 +156,26 @@ class Traffic:
         self.pump()
 
     def _take_packet(self, packet: Packet) -> None:
+        """No piece is ever nowhere: where a KeyboardInterrupt comes in between, `fail` is to find it."""
         kind = packet.type
         if kind is PacketType.JOB_CREATED:
-            self._by_handle[packet.args[0]] = self._submitted.popleft()
+            self._by_handle[packet.args[0]] = self._submitted[0]
+            self._submitted.popleft()
         elif kind is PacketType.WORK_COMPLETE:
-            self._complete(self._by_handle.pop(packet.args[0]), packet.args[1])
+            self._complete(self._by_handle[packet.args[0]], packet.args[1])
+            del self._by_handle[packet.args[0]]
         elif kind is PacketType.WORK_DATA:
             piece = self._by_handle[packet.args[0]]
             self.deliver_records(piece, packet.args[1], piece.seen_bytes)
             piece.flushed, piece.seen_bytes = len(piece.values), 0
         elif kind is PacketType.WORK_FAIL:
-            self._on_fall(self._by_handle.pop(packet.args[0]))
+            self._on_fall(self._by_handle[packet.args[0]])
+            del self._by_handle[packet.args[0]]
         elif kind is PacketType.ERROR:
             error = ServerError(*(argument.decode("utf-8", "replace") for argument in packet.args))
             self.outstanding -= 1
-            self.deliver_failure(self._submitted.popleft(), error)
+            self.deliver_failure(self._submitted[0], error)
+            self._submitted.popleft()
 
     def _complete(self, piece: Piece, result: bytes) -> None:
         self.outstanding -= 1
@@ -181,7 +197,7 @@ class Traffic:
 
     def look_after_frames(self) -> None:
         """Those of many tasks that are out for long: fetch what they have finished, and let idle workers help them."""
-        self.look_at = FOREVER
+        self.look_at = _FOREVER
         idle = self._workers - self.outstanding
         for piece in [piece for piece in self._by_handle.values() if len(piece.tasks) > 1]:
             self.look_at = time.monotonic() + _LOOK_S

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import ctypes
 import gc
 import os
 import signal
 import sys
+import textwrap
 import threading
 import time
 import warnings
@@ -470,3 +472,59 @@ def test_many_tiny_calls_take_little_memory() -> None:
         assert futures[-1].result(120) == 199_999**2
         assert sum(future.result() for future in futures) == sum(i * i for i in range(200_000))
         assert process.memory_info().rss - before < 600 << 20
+
+
+# -- the end
+
+
+def test_a_callback_may_shut_down_what_is_being_shut_down() -> None:
+    def end(_future: Any) -> None:
+        begun.set()
+        time.sleep(0.2)  # by now the other one waits for this callback
+        executor.shutdown()
+        ended.append(True)
+
+    begun = threading.Event()
+    ended: list[bool] = []
+    executor = Executor(1)
+    executor.submit(square, 1).add_done_callback(end)
+    begun.wait(20)
+    executor.shutdown()
+    assert ended
+
+
+def test_a_callback_may_end_a_pool_whose_workers_cannot_start(tmp_path: Path) -> None:
+    text = """
+        import fastgear
+
+        def end(error):
+            pool.terminate()
+            print("ended")
+
+        pool = fastgear.Pool(2, divmod, (1, 0))
+        try:
+            pool.apply_async(abs, (1,), error_callback=end).get(20)
+        except fastgear.CannotStart:
+            print("failed")
+        pool.terminate()
+        pool.join()
+    """
+    assert run(tmp_path, textwrap.dedent(text)).split() == ["ended", "failed"]
+
+
+def test_an_end_that_was_interrupted_can_be_done_again() -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    executor = Executor(1, initializer=time.sleep, initargs=(60,))
+    future = executor.submit(square, 1)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            executor._engine.close(kill=False)  # waits for the initializer
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    executor.kill_workers()
+    assert future.cancelled() or isinstance(future.exception(0), concurrent.futures.CancelledError)
