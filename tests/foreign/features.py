@@ -8,8 +8,9 @@ import random
 from collections.abc import Callable
 from functools import partial
 
+from foreign.driver import Event, Trouble
 from foreign.peers import AS_FAILURE, CANNOT, WORKER
-from foreign.stage import Event, Stage, Trouble, until
+from foreign.stage import Stage, until
 
 __all__ = ["FEATURES"]
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from foreign.driver import Trouble
 from foreign.features import FEATURES
 from foreign.peers import AS_FAILURE, CANNOT, CLIENT, PEERS, can
-from foreign.stage import Stage, Trouble
+from foreign.stage import Stage
 from servers import run_server
 
 __all__ = ["expected", "on_stage", "try_pair", "write"]
@@ -23,6 +24,7 @@ def on_stage(kind: str = "fastgear") -> Iterator[Stage]:
     with tempfile.TemporaryDirectory() as folder, run_server(kind, Path(folder)) as server:
         stage = Stage(server, Path(folder))
         try:
+            stage.start()
             yield stage
         finally:
             stage.close()

@@ -6,14 +6,17 @@ Data only; `features` says what is tried, `stage` runs it.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 __all__ = ["AS_FAILURE", "CANNOT", "CLIENT", "PEERS", "WORKER", "Peer", "can"]
 
 DRIVERS = Path(__file__).parent / "drivers"
 CLIENT, WORKER = "client", "worker"
+FUNCTIONS = {"shift", "pieces", "warn", "progress", "fail", "raise", "hold", "unique"}  # lines.md says what they do
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,17 @@ class Peer:
     command: tuple[str, ...]
     package: str
     install: str = "Debian: apt-get install"
+    module: str = ""  # of Python, that its driver imports
+    lacks: frozenset[str] = frozenset()  # functions that its worker does not offer
+
+    def may_be_there(self) -> bool:
+        """What its driver is run with is there; whether the library is too, the drivers in PHP and Perl say themselves."""
+        return shutil.which(self.command[0]) is not None and (not self.module or find_spec(self.module) is not None)
+
+    @property
+    def functions(self) -> set[str]:
+        """The names that its worker registers."""
+        return {f"{self.name}-{function}" for function in FUNCTIONS - self.lacks}
 
 
 _PIP = "pip install"
@@ -37,16 +51,28 @@ def _python(script: str) -> tuple[str, ...]:
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("tool", "libgearman's `gearman`", _python("with_tool.py"), "gearman-tools"),
-        Peer("php", "php-gearman", ("php", str(DRIVERS / "with_php.php")), "php-cli php-gearman"),
+        Peer(
+            "tool",
+            "libgearman's `gearman`",
+            _python("with_tool.py"),
+            "gearman-tools",
+            lacks=frozenset({"warn", "progress", "raise", "unique"}),
+        ),
+        Peer(
+            "php",
+            "php-gearman",
+            ("php", "-d", "display_errors=stderr", str(DRIVERS / "with_php.php")),
+            "php-cli php-gearman",
+        ),
         Peer(
             "perl",
             "Perl's Gearman::Client and Gearman::Worker",
             ("perl", str(DRIVERS / "with_perl.pl")),
             "libgearman-client-perl",
+            lacks=frozenset({"unique"}),
         ),
-        Peer("gear", "gear (Python)", _python("with_gear.py"), "gear", _PIP),
-        Peer("pygearman", "pygearman (Python)", _python("with_pygearman.py"), "pygearman", _PIP),
+        Peer("gear", "gear (Python)", _python("with_gear.py"), "gear", _PIP, "gear"),
+        Peer("pygearman", "pygearman (Python)", _python("with_pygearman.py"), "pygearman", _PIP, "gearman"),
         Peer("fastgear", "fastgear", _python("with_fastgear.py"), "fastgear", _PIP),
     )
 }
