@@ -19,6 +19,8 @@ from fastgear.pool.traffic import Traffic
 
 __all__ = ["Deaths"]
 
+_UNNOTED = 0.1  # how much the death of a worker says of the frame in hand that it had not noted
+
 
 class Deaths:
     """`retries` is how often a task may be given to another worker after one has died of it."""
@@ -28,9 +30,7 @@ class Deaths:
         self.processes: Processes
         self._memory = memory
         self._retries = retries
-        self._fallen: deque[tuple[Piece, int, int]] = (
-            deque()
-        )  # with the dead worker's pid, and how many tasks were begun
+        self._fallen: deque[tuple[Piece, int, int]] = deque()  # with the worker's pid, and how many tasks were begun
 
     # -- what the server says
 
@@ -69,7 +69,7 @@ class Deaths:
             return
         piece, pid, begun = self._fallen[0]  # where `fail` finds it, until it is settled
         finished = len(piece.values)
-        if self._has_culprit(piece, finished, begun):
+        if self._has_culprit(piece, finished, pid, begun):
             self.traffic.pump()
             task = piece.source.describe(piece.tasks[finished], begun=begun > finished)
             self.traffic.deliver_failure(piece, self._obituary(pid, task), 1)
@@ -78,12 +78,12 @@ class Deaths:
             self._fallen.popleft()
         self.traffic.pump()
 
-    def _has_culprit(self, piece: Piece, finished: int, begun: int) -> bool:
+    def _has_culprit(self, piece: Piece, finished: int, pid: int, begun: int) -> bool:
         """Whether the first task that is not finished is to blame, and stays alone in the piece; the others are sent again."""
         if finished == len(piece.tasks):
             return False
         if begun <= finished:
-            return self._is_to_blame(piece, finished)
+            return self._is_to_blame(piece, finished, pid)
         if piece.attempts < self._retries:
             self._try_again(piece, finished)
             return False
@@ -99,11 +99,12 @@ class Deaths:
         rest.attempts = piece.attempts + 1
         self.traffic.send_again(rest)
 
-    def _is_to_blame(self, piece: Piece, finished: int) -> bool:
+    def _is_to_blame(self, piece: Piece, finished: int, pid: int) -> bool:
         """The worker had begun none of the tasks that are left. By chance; or it died of what it unpickled for one of them,
-        which is found by halves. True when a single one is left, whose workers die each time."""
+        which is found by halves. True when a single one is left, whose workers die each time. One that has not even noted in
+        its area that it has the frame (0 is its pid) may have been killed while it was idle, again and again."""
         rest = piece.split(finished) if finished else piece
-        rest.deaths += 1
+        rest.deaths += 1 if pid else _UNNOTED
         if rest.deaths > max(1, self._retries):
             if rest is piece and len(rest.tasks) == 1:
                 return True
@@ -117,8 +118,11 @@ class Deaths:
     def _obituary(self, pid: int, task: str) -> WorkerDied:
         died = self.processes.death(pid, useless=lambda: self.traffic.failure is not None)
         how = str(died).partition(": ")[2] if died is not None else "nobody knows how"
+        who = (
+            f"worker process {pid} died while it ran" if pid else "worker processes died again and again when they got"
+        )
         return WorkerDied(
-            f"worker process {pid} died while it ran {task}: {how}",
+            f"{who} {task}: {how}",
             pid=pid,
             exit_code=died.exit_code if died is not None else None,
             task=task,

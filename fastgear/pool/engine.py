@@ -253,8 +253,9 @@ class Engine:
 
     def refuse(self, reason: str) -> None:
         """Take no more calls: `check_open` raises RuntimeError from now on."""
-        with self.lock:
-            self._refusal = reason
+        if self.is_ours:  # in a fork the lock may be somebody's who is not there
+            with self.lock:
+                self._refusal = reason
 
     def check_open(self) -> None:
         """Raises RuntimeError when no calls are taken, here or any more."""
@@ -264,6 +265,8 @@ class Engine:
 
     def cancel_waiting(self) -> None:
         """Cancel the futures of calls that were not sent."""
+        if not self.is_ours:
+            return
         with self.lock:
             futures = self.calls.cancel_waiting()
         for future in futures:
@@ -379,7 +382,8 @@ class Engine:
     # -- what can be seen
 
     def stats(self) -> PoolStats:
-        """A picture of this moment."""
+        """A picture of this moment. Raises RuntimeError in a fork."""
+        self.check_process()
         infos = self._processes.infos()
         with self.lock:
             tasks = {area.owner: area.tasks for area in self._traffic.areas}

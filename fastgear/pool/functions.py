@@ -87,7 +87,7 @@ class Packer:
 
 def _definitions() -> dict[str, Any]:
     main = sys.modules.get("__main__")
-    return {name: value for name, value in vars(main).items() if isinstance(value, (FunctionType, type))}
+    return {name: value for name, value in list(vars(main).items()) if isinstance(value, (FunctionType, type))}
 
 
 class _Known:

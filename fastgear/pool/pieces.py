@@ -38,7 +38,7 @@ class Piece:
         self.values: list[Any] = []
         self.number = 0  # of the frame that it travels as
         self.attempts = 0  # how often its first task was given to a worker that died of it
-        self.deaths = 0  # of workers that had it in hand and had begun none of its tasks
+        self.deaths = 0.0  # of workers that had it in hand and had begun none of its tasks
         self.flushed = 0  # values that came ahead of the result, as records that the worker's area has no more
         self.seen_bytes = 0  # of the records in the area that were fetched ahead
         self.is_late = False  # it has taken much longer than it was to

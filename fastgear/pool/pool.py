@@ -291,8 +291,9 @@ class Pool:
         engine = self._running()
         run = Run(engine, func, iter(iterable), chunksize=_least(chunksize), ordered=ordered)
         run.keep = self
-        total = len(iterable) if isinstance(iterable, Sized) else None
-        shown: Iterator[Any] = Watched(run, total) if self._progress else run
+        shown: Iterator[Any] = run
+        if self._progress:
+            shown = Watched(run, len(iterable) if isinstance(iterable, Sized) else None)
         engine.collect()
         run.begin()
         return shown

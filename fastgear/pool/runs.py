@@ -30,8 +30,9 @@ _AHEAD = 4  # frames for each worker that a lazy run may have taken from its ite
 
 
 def all_items(iterable: Iterable[Any]) -> list[Any] | range:
-    """As they are now, for `Run`. A range, which cannot change, travels as two numbers."""
-    return iterable if type(iterable) is range else list(iterable)
+    """As they are now, for `Run`. A range, which cannot change, travels as two numbers. Raises OverflowError for a longer
+    one than a list can be."""
+    return iterable if type(iterable) is range and len(iterable) >= 0 else list(iterable)
 
 
 class Watcher(Protocol):
@@ -238,8 +239,11 @@ class Run:
         tasks: list[Any] = []
         try:
             tasks.extend(itertools.islice(self._iterator or (), size))
-        except BaseException as error:
+        except Exception as error:
             self._error = error
+        except BaseException:
+            self._iterator = None
+            raise
         if len(tasks) < size or self._error is not None:
             self._iterator = None
         return tasks

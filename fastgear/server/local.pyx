@@ -213,7 +213,10 @@ cdef class Local:
         cdef iovec piece
         cdef bytes output
         cdef char* to
-        pthread_mutex_lock(&loop.lock)
+        while pthread_mutex_trylock(&loop.lock) != 0:
+            with nogil:  # a fork stands still for it with the lock held, and needs the GIL to go on
+                pthread_mutex_lock(&loop.lock)
+                pthread_mutex_unlock(&loop.lock)
         try:
             if self.local.peer == NULL:
                 return b""

@@ -178,6 +178,63 @@ def test_an_executor_in_a_fork_says_that_it_is_none(executor: Executor, capfd: p
     assert executor.submit(square, 3).result(20) == 9
 
 
+def test_forks_go_on_while_threads_wait_for_results(tmp_path: Path) -> None:
+    """A loop that stood still for a fork had its lock held, for which a thread waited with the GIL, which the fork needed."""
+    code = """
+import os, threading, time
+from fastgear import Executor
+
+def work():
+    while not over:
+        list(executor.map(abs, range(200)))
+        executor.submit(abs, 1).result()
+
+over = False
+executor = Executor(2)
+executor.submit(abs, 1).result()
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(200):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    time.sleep(0.003)
+over = True
+for thread in threads:
+    thread.join()
+executor.shutdown()
+print("done")
+"""
+    assert run(tmp_path, code) == "done\n"
+
+
+def test_an_executor_is_shut_down_in_a_fork_whatever_its_parents_threads_were_at(executor: Executor) -> None:
+    executor.submit(square, 1).result(20)
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with executor._engine.lock:
+            held.set()
+            go_on.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        executor.shutdown(cancel_futures=True)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    go_on.set()
+    thread.join()
+    assert code == 0
+
+
 def test_a_fork_that_ends_as_usual_does_not_end_its_parents_pool(tmp_path: Path) -> None:
     text = """
 import os, sys

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import os
 import signal
 import subprocess
@@ -217,6 +218,14 @@ def test_a_lazy_map_takes_no_more_than_its_window(shared: Executor) -> None:
     run.close()  # type: ignore[attr-defined]
     time.sleep(0.1)
     assert len(taken) <= 510
+
+
+def test_ranges_longer_than_any_list() -> None:
+    with Pool(1) as pool:
+        with pytest.raises(OverflowError):
+            pool.map(square, range(2**70))
+        assert list(itertools.islice(pool.imap(square, range(2**70)), 3)) == [0, 1, 4]
+        assert pool.map(square, range(3)) == [0, 1, 4]
 
 
 def test_an_endless_generator_is_mapped_lazily(pool: Pool) -> None:
