@@ -36,7 +36,7 @@ cdef class Loop:
                   bytes random not None, unsigned long long first_number):
         cdef settings_t settings
         cdef uint64_t key[2]
-        memset(&self.loop, 0, sizeof(loop_t))
+        self.is_begun = True
         self.loop.epoll_fd = self.loop.spare_fd = self.loop.inbox.wake_fd = -1
         list_init(&self.loop.listeners)
         list_init(&self.loop.connections)
@@ -70,6 +70,8 @@ cdef class Loop:
         return 0
 
     def __dealloc__(self):
+        if not self.is_begun:  # the arguments were wrong, and descriptors that are 0 are somebody else's
+            return
         if self.has_state:  # else the constructor raised before it
             close_listeners(&self.loop)
             close_connections(&self.loop)
