@@ -15,6 +15,7 @@ from fastgear.pool.futures cimport FutureState
 from fastgear.pool.chunks import MOST_BYTES, Sizer
 from fastgear.pool.describe import describe_call, name_of
 from fastgear.pool.frame import pack_calls
+from fastgear.pool.functions import is_stateless
 from fastgear.pool.futures import HelpingFuture
 from fastgear.pool.outcome import rebuild
 from fastgear.pool.pieces import Piece
@@ -138,7 +139,7 @@ cdef class Calls:
         cdef Py_ssize_t start = 0
         while start < len(calls):
             end = start + 1
-            while end < len(calls) and (<Call>calls[end]).packed is (<Call>calls[start]).packed:
+            while end < len(calls) and belong_together(<Call>calls[start], <Call>calls[end]):
                 end += 1
             groups.append(self.group(calls, start, end))
             start = end
@@ -214,6 +215,11 @@ cdef class Calls:
         if type(task.arguments) is Packed or (type(task.arguments) is bytes and len(task.arguments) > MOST_SHOWN):
             return f"{task.name}(...)"
         return self.describe(task)
+
+
+cdef inline bint belong_together(Call one, Call other):
+    """What is large and has a state is packed once for many calls, each of which is to have a copy of its own."""
+    return one.packed is other.packed and (type(one.packed) is bytes or is_stateless(one.function))
 
 
 cdef give(future, value):

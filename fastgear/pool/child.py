@@ -144,7 +144,7 @@ class _Worker:
     def _run_calls(self, groups: list[Group]) -> None:
         for packed, count, arguments, others in groups:
             try:
-                function = self._functions.unpack(packed)
+                function = self._functions.unpack_for_call(packed)
             except BaseException as error:
                 goes_on = all(self._area.fail(error) for _ in range(count))
             else:

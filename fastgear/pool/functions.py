@@ -19,7 +19,7 @@ from typing import Any
 from fastgear.errors import TransferError
 from fastgear.pool.transfer import Packed, Sent, Transfer, by_value, dumps
 
-__all__ = ["Functions", "Packer", "at_home"]
+__all__ = ["Functions", "Packer", "at_home", "is_stateless"]
 
 _KEPT = 1024
 _KEPT_LARGE = 16
@@ -47,7 +47,7 @@ class Packer:
         """A plain function only once, with what it refers to then, and again when something of that is defined anew; what
         has a state of its own, such as a closure, a partial or a bound method, each time. Raises TransferError for what even
         cloudpickle cannot pickle."""
-        if not _is_stateless(function):
+        if not is_stateless(function):
             return self._pack(function)
         known = self._known.get(function)
         if known is None or not known.is_current():
@@ -132,7 +132,8 @@ def _codes(definition: Any) -> list[CodeType]:
     return [function.__code__ for function in functions if type(function) is FunctionType]
 
 
-def _is_stateless(function: Any) -> bool:
+def is_stateless(function: Any) -> bool:
+    """Whether calls of one copy of it cannot tell each other anything, but by what all copies share."""
     kind = type(function)
     if kind is FunctionType:
         return function.__closure__ is None
@@ -140,7 +141,8 @@ def _is_stateless(function: Any) -> bool:
 
 
 class Functions:
-    """The worker's side: each is unpickled once."""
+    """The worker's side: each is unpickled once, for a map; what has a state of its own, such as a bound method, once for each
+    call that was submitted by itself, since those are to know nothing of each other."""
 
     def __init__(self, transfer: Transfer) -> None:
         self._transfer = transfer
@@ -148,25 +150,32 @@ class Functions:
         self._large: OrderedDict[int, Callable[..., Any]] = OrderedDict()  # by number, the last ones used
 
     def unpack(self, sent: Sent) -> Callable[..., Any]:
+        known = self._find(sent)
+        return self._make(sent) if known is None else known
+
+    def unpack_for_call(self, sent: Sent) -> Callable[..., Any]:
+        known = self._find(sent)
+        return known if known is not None and is_stateless(known) else self._make(sent)
+
+    def _find(self, sent: Sent) -> Callable[..., Any] | None:
+        if not isinstance(sent, tuple):
+            return self._by_bytes.get(sent)
+        function = self._large.get(sent[0])
+        if function is not None:
+            self._large.move_to_end(sent[0])
+        return function
+
+    def _make(self, sent: Sent) -> Callable[..., Any]:
+        """All workers read the same memory; what a call writes to a large function's buffers is its worker's own."""
+        function: Callable[..., Any] = self._bring(self._transfer.unpack(sent, private=isinstance(sent, tuple)))
         if isinstance(sent, tuple):
-            return self._unpack_large(sent)
-        function = self._by_bytes.get(sent)
-        if function is None:
-            function = self._bring(self._transfer.unpack(sent))
+            self._large[sent[0]] = function
+            if len(self._large) > _KEPT_LARGE:
+                self._large.popitem(last=False)
+        else:
             if len(self._by_bytes) >= _KEPT:
                 self._by_bytes.clear()
             self._by_bytes[sent] = function
-        return function
-
-    def _unpack_large(self, sent: tuple[Any, ...]) -> Callable[..., Any]:
-        """All workers read the same memory; what a call writes to a function's buffers is its worker's own."""
-        function = self._large.get(sent[0])
-        if function is None:
-            function = self._bring(self._transfer.unpack(sent, private=True))
-            if len(self._large) >= _KEPT_LARGE:
-                self._large.popitem(last=False)
-            self._large[sent[0]] = function
-        self._large.move_to_end(sent[0])
         return function
 
     def _bring(self, function: Any) -> Any:

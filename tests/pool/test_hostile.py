@@ -21,6 +21,7 @@ import psutil
 import pytest
 from pool.scripts import Script, eventually, run
 from pool.work import (
+    Counter,
     close_everything,
     close_standard,
     fork_and_leave,
@@ -176,6 +177,23 @@ def test_an_executor_in_a_fork_says_that_it_is_none(executor: Executor, capfd: p
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 112
     assert pending.result(20) is None
     assert executor.submit(square, 3).result(20) == 9
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_calls_know_nothing_of_each_other(large: bool) -> None:
+    counter = Counter("x" * 100_000 if large else "")
+    state = {"count": 0}
+
+    def add() -> int:
+        state["count"] += 1
+        return state["count"] + 0 * len(counter.ballast)
+
+    with Executor(1) as executor:
+        list(executor.map(counter.add, range(3)))
+        assert [executor.submit(counter.add).result(20) for _ in range(3)] == [1, 1, 1]
+        assert [executor.submit(add).result(20) for _ in range(3)] == [1, 1, 1]
+        futures = [executor.submit(counter.add) for _ in range(30)]
+        assert [future.result(20) for future in futures] == [1] * 30
 
 
 def test_forks_go_on_while_threads_wait_for_results(tmp_path: Path) -> None:

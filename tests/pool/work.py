@@ -170,3 +170,15 @@ def close_everything() -> None:
 
 def ignore_term() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+class Counter:
+    """With a state of its own."""
+
+    def __init__(self, ballast: str = "") -> None:
+        self.ballast = ballast
+        self.count = 0
+
+    def add(self, _: object = None) -> int:
+        self.count += 1
+        return self.count
