@@ -8,16 +8,18 @@ from fastgear.pool.futures import HelpingFuture
 from fastgear.pool.pieces import Piece
 from fastgear.pool.transfer import Transfer
 
-T = TypeVar("T")
+__all__ = ["Calls", "Later", "submit"]
+
+_T = TypeVar("_T")
 
 def submit(
-    future: HelpingFuture[T],
-    function: Callable[..., T],
+    future: HelpingFuture[_T],
+    function: Callable[..., _T],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     *,
     collect: bool = True,
-) -> HelpingFuture[T]:
+) -> HelpingFuture[_T]:
     """Call it in a worker of the future's engine, and return the future. What cannot be pickled is its exception.
 
     Without `collect` the outcome comes only while somebody waits for it.
@@ -34,6 +36,7 @@ class Calls:
     sizer: Sizer
     name: str | None
     done: deque[tuple[Future[Any], Any]]
+    giving: int
     offered: bool
 
     def __init__(self, workers: int, transfer: Transfer, most: int = 0) -> None: ...

@@ -87,6 +87,7 @@ cdef class Calls:
     cdef readonly object sizer
     cdef readonly object name           # each has its own
     cdef readonly object done           # (future, value), of those that are not settled in one step; and of whole maps
+    cdef readonly Py_ssize_t giving     # threads that give such a future its outcome just now, or run its callback
     cdef public bint offered            # the engine asks for pieces by itself
     cdef object transfer
     cdef object waiting
@@ -181,18 +182,25 @@ cdef class Calls:
     def settle(self):
         """Give the other futures their outcomes: not under the engine's lock, since that may call what users wrote."""
         while self.done:
+            self.giving += 1
             try:
-                future, value = self.done.popleft()
-            except IndexError:
-                return
-            try:
-                give(future, value)
-            except InvalidStateError:
-                pass  # somebody else has set it
-            except BaseException:  # a KeyboardInterrupt; or a callback's
-                if not future.done():
-                    self.done.appendleft((future, value))
-                raise
+                self.settle_next()
+            finally:
+                self.giving -= 1
+
+    cdef settle_next(self):
+        try:
+            future, value = self.done.popleft()
+        except IndexError:
+            return
+        try:
+            give(future, value)
+        except InvalidStateError:
+            pass  # somebody else has set it
+        except BaseException:  # a KeyboardInterrupt; or a callback's
+            if not future.done():
+                self.done.appendleft((future, value))
+            raise
 
     # -- to be seen
 

@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 _AREAS = 4  # for each worker, since the dead ones' are needed for a while
 _STOP_S = 5.0  # how long killed processes may take to be gone
 _REST_S = 0.002  # how long the collector lets a thread that helped go first
+_MOMENT_S = 0.001
 _NO_LIMIT = 1 << 62
 
 
@@ -299,6 +300,9 @@ class Engine:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
+            if self.failure is not None:  # somebody is telling it, and calls back first
+                time.sleep(_MOMENT_S)
+                continue
             with Trying(self._receiving, 0) as ours:
                 if ours:
                     self._receive(self._traffic.patience(left), help=True)
@@ -316,7 +320,7 @@ class Engine:
         if self.failure is None:
             return self not in ending.open_engines
         with self.lock:
-            return not self.calls.done
+            return not self.calls.done and not self.calls.giving
 
     def wake(self) -> None:
         """Let those that wait look again: something is done that they may have seen coming, or do not see at all."""

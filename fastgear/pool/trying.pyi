@@ -1,5 +1,7 @@
 import threading
 
+__all__ = ["Trying"]
+
 class Trying:
     """`with Trying(lock, seconds) as ours:` has the lock where `ours` is true. 0 does not wait, -1 waits for ever."""
 
