@@ -42,7 +42,8 @@ bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand (De
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:handle_segv=0 FASTGEAR_ASAN=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	$(BIN)/pytest tests/unit tests/wire tests/core tests/functional tests/adversity tests/pool
+	$(BIN)/pytest tests/unit tests/wire tests/core tests/functional tests/adversity tests/pool \
+	--ignore=tests/pool/test_benchmarks.py --ignore=tests/pool/test_yardstick.py
 
 cover: $(COVER)  ## line coverage of Cython and Python code; needs Python 3.11, Cython cannot trace later ones
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "make cover needs Python 3.11: Cython cannot trace others")'
