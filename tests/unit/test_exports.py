@@ -6,6 +6,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import os
 import pkgutil
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def imported(code: str, tmp_path: Path) -> str:
     folder = str(Path(next(iter(fastgear.__path__))).parent)
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONPATH": folder},
+        env={**os.environ, "PYTHONPATH": folder},
         cwd=tmp_path,
         capture_output=True,
         text=True,
