@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import psutil
 import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads, from numpy's import on, would be there at every fork
@@ -68,17 +68,12 @@ def _descriptors() -> dict[int, str]:
     return found
 
 
-def _children() -> set[int]:
-    found: set[int] = set()
-    for thread in os.listdir("/proc/self/task"):
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/children") as file:
-            found.update(map(int, file.read().split()))
-    return found
-
-
 def _left_behind(descriptors: dict[int, str], children: set[int], allocations: int) -> list[str]:
+    gc.collect()
     left = [f"descriptor {fd} ({name})" for fd, name in _descriptors().items() if fd not in descriptors]
-    left += [f"process {pid}" for pid in _children() - children]
+    left += [
+        f"process {child.pid} {child.name()}" for child in psutil.Process().children() if child.pid not in children
+    ]
     if counting and live_allocations() > allocations:
         left.append(f"{live_allocations() - allocations} allocations")
     return left
@@ -87,11 +82,12 @@ def _left_behind(descriptors: dict[int, str], children: set[int], allocations: i
 @pytest.fixture(autouse=True)
 def leak_gate() -> Iterator[None]:
     """Fail a test that leaves descriptors, processes or C allocations behind."""
-    before = _descriptors(), _children(), live_allocations()
+    gc.collect()
+    descriptors, allocations = _descriptors(), live_allocations()
+    children = {child.pid for child in psutil.Process().children()}
     yield
     deadline = time.monotonic() + _SETTLE_S
-    while left := _left_behind(*before):
+    while left := _left_behind(descriptors, children, allocations):
         if time.monotonic() > deadline:
             pytest.fail("left behind: " + ", ".join(left))
-        gc.collect()  # which takes longer than most tests
         time.sleep(0.01)

@@ -124,6 +124,7 @@ def test_jobs_that_went_down_with_their_server_are_not_run(played: Played, run_w
     while "H:2" not in ran:
         time.sleep(0.001)
     played.socks[-1].close()
+    time.sleep(0.05)  # so that the worker can know
     go.set()
     played.accept()
     assert played.expect("CAN_DO") == (b"f",)

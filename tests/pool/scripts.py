@@ -14,7 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-__all__ = ["Script", "eventually", "run"]
+from fastgear import Executor
+
+__all__ = ["Script", "all_there", "eventually", "run"]
 
 _HERE = Path(__file__).parent.parent
 
@@ -81,3 +83,11 @@ def eventually(true: Callable[[], bool], timeout: float = 10) -> bool:
     while not true() and time.monotonic() < deadline:
         time.sleep(0.01)
     return true()
+
+
+def all_there(executor: Executor) -> bool:
+    """Whether all workers have come, and the pool's server knows them. It waits for that."""
+    server = executor._engine._server
+    return eventually(
+        lambda: sum("fastgear" in peer.functions for peer in server.snapshot().connections) == executor._max_workers, 30
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool.scripts import eventually
+from pool.scripts import all_there
 from pool.work import slow_pid, square
 
 import fastgear
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", re
 def shared() -> Iterator[Executor]:
     with Executor(2) as executor:
         executor.submit(square, 1).result(20)
-        assert eventually(lambda: len(executor.stats().workers) == 2, 30)
+        assert all_there(executor)
         yield executor
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool.scripts import eventually
+from pool.scripts import all_there
 from pool.work import Unreadable, die_at, raise_stubborn, square
 
 import fastgear
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", re
 def shared() -> Iterator[Executor]:
     with Executor(2) as executor:
         executor.submit(square, 1).result(20)  # now, so that no test is blamed for what is started
-        assert eventually(lambda: len(executor.stats().workers) == 2, 30)
+        assert all_there(executor)
         yield executor
 
 

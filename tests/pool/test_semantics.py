@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool.scripts import eventually, run
+from pool.scripts import all_there, eventually, run
 from pool.work import Odd, crash, leave, make_odd, raise_only_there, square
 
 from fastgear import Executor, Pool, RemoteError, TransferError, WorkerDied
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", re
 def shared() -> Iterator[Executor]:
     with Executor(2) as executor:
         executor.submit(square, 1).result(20)
-        assert eventually(lambda: len(executor.stats().workers) == 2, 30)
+        assert all_there(executor)
         yield executor
 
 

@@ -23,7 +23,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pool.scripts import eventually
+from pool.scripts import all_there
 from pool.work import (
     die_holding,
     doubled,
@@ -54,7 +54,7 @@ RNG = np.random.default_rng(1)
 def shared() -> Iterator[Executor]:
     with Executor(2) as executor:
         executor.submit(square, 1).result(20)
-        assert eventually(lambda: len(executor.stats().workers) == 2, 30)
+        assert all_there(executor)
         yield executor
 
 
