@@ -42,7 +42,7 @@ def test_a_lock_that_is_tried_for_is_given_back() -> None:
 
 
 INTERRUPTED = """
-import random, signal, sys, threading
+import random, signal, sys, threading, time
 from concurrent.futures import CancelledError
 
 import fastgear
@@ -78,7 +78,7 @@ random.seed(1)
 armed = False
 signal.signal(signal.SIGALRM, interrupt)
 make, work = {work}
-for _ in range(100):
+for _ in range(30):
     made = []
     pool = make(2)
     try:
@@ -95,7 +95,10 @@ for _ in range(100):
             pass
     pool.terminate() if make is fastgear.Pool else pool.kill_workers()
 signal.setitimer(signal.ITIMER_REAL, 0)
-assert not psutil.Process().children() and threading.active_count() == 1
+deadline = time.monotonic() + 10
+while psutil.Process().children() or threading.active_count() > 1:
+    assert time.monotonic() < deadline, (psutil.Process().children(), threading.enumerate())
+    time.sleep(0.01)
 print("well")
 """
 
