@@ -101,7 +101,7 @@ class Server:
         way may still arrive, as long as they get on: until the drain's time is over, and for two seconds after that.
 
         May be called again meanwhile, from another thread or after an exception of a signal handler has come out of it;
-        the last call's limit counts.
+        the earliest end counts.
         """
         with self._lock:
             loop, thread, ended = self._loop, self._thread, self._ended

@@ -260,10 +260,12 @@ cdef void handle_request(loop_t* loop, request_t* request) noexcept nogil:
 
 
 cdef void begin_stop(loop_t* loop, int64_t limit_ns) noexcept nogil:
-    """The listeners stay: workers that come back, or come late, have jobs to do."""
+    """The listeners stay: workers that come back, or come late, have jobs to do. Who asks again can only make it sooner: two
+    threads that ask at once may come in any order."""
+    cdef int64_t stop_at_ns = loop.state.now_ns + limit_ns
+    loop.stop_at_ns = min(loop.stop_at_ns, stop_at_ns) if loop.stopping else stop_at_ns
     loop.stopping = True
     loop.state.draining = True
-    loop.stop_at_ns = loop.state.now_ns + limit_ns
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------
