@@ -108,6 +108,12 @@ class Record:
 
     # -- the worker's side
 
+    def set_ready(self, pid: int) -> None:
+        """From now on it works, whether the supervisor has come to see to it or not."""
+        self.pid = pid
+        if self._numbers[self._at + _STATE] == _STARTING:
+            self._numbers[self._at + _STATE] = _READY
+
     def begin(self, function: str, task: int = 0, deadline_ns: int = 0) -> None:
         """A job begins. `deadline_ns` is when its time is over, 0 for never."""
         numbers, at = self._numbers, self._at
@@ -155,10 +161,6 @@ class Record:
     @pid.setter
     def pid(self, value: int) -> None:
         self._numbers[self._at + _PID] = value
-
-    def set_ready(self) -> None:
-        if self._numbers[self._at + _STATE] == _STARTING:
-            self._numbers[self._at + _STATE] = _READY
 
     def set_leaving(self) -> None:
         self._numbers[self._at + _STATE] = _LEAVING

@@ -63,6 +63,7 @@ class Context:
         """Say that this worker can work."""
         if not self.is_ready:
             self.is_ready = True
+            self.record.set_ready(self._pid)
             self.report(READY)
 
     def begin(self, function: str, task: int = 0, limit_s: float | None = None) -> None:

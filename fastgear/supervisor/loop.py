@@ -176,7 +176,6 @@ class Supervisor:
     def _take_report(self, child: Child, kind: bytes, text: str) -> None:
         if kind == READY:
             child.ready = True
-            child.record.set_ready()
             self._tell(Ready(child.record.slot, child.pid, child.generation))
         elif kind == LIMIT:
             child.due = child.due or Reason.MAX_JOBS
