@@ -43,9 +43,9 @@ class Doorway:
 
 def _make_folder() -> str:
     """As tempfile.mkdtemp does, which imports so much that every fork of this process would take half as long again."""
-    candidates = (os.environ.get("TMPDIR"), "/tmp", "/var/tmp", os.getcwd())
+    named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
     error = OSError("there is no folder for temporary files")
-    for place in filter(None, candidates):
+    for place in (*filter(None, named), "/tmp", "/var/tmp", "/usr/tmp", os.curdir):
         folder = os.path.join(place, f"fastgear-{os.urandom(8).hex()}")
         try:
             os.mkdir(folder, 0o700)

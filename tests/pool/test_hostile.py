@@ -430,6 +430,20 @@ def test_classes_of_main_are_those_of_now(tmp_path: Path, start: str, how: str) 
     assert run(tmp_path, _CLASSES.format(start=start), how) == "6\n303\n202\nTrue True\n"
 
 
+def test_a_pool_starts_where_the_folder_is_gone(tmp_path: Path) -> None:
+    code = """
+import os, tempfile
+from fastgear import Executor
+
+folder = tempfile.mkdtemp()
+os.chdir(folder)
+os.rmdir(folder)
+with Executor(1) as executor:
+    print(executor.submit(abs, -3).result())
+"""
+    assert run(tmp_path, code) == "3\n"
+
+
 def test_a_script_without_a_guard_is_not_run_again(tmp_path: Path) -> None:
     text = """
 print("main")
