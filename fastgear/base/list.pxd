@@ -38,6 +38,11 @@ cdef inline void link_remove(link_t* link) noexcept nogil:
     link.next.prev = link.prev
     link.prev = link.next = link
 
+# Off its list, if it is on one.
+cdef inline void link_unlink(link_t* link) noexcept nogil:
+    if link_is_linked(link):
+        link_remove(link)
+
 # NULL when the list is empty.
 cdef inline link_t* list_first(link_t* head) noexcept nogil:
     return head.next if head.next != head else NULL

@@ -11,7 +11,7 @@ quarter, and a peer that is closing gets as long for any byte at all.
 Costly requests, of one peer or of many, fill a turn up to a bound; who comes after that goes on in the next one.
 """
 
-from fastgear.base.list cimport link_init, link_remove, list_first, list_init, list_is_empty, list_push_back
+from fastgear.base.list cimport link_init, link_remove, link_unlink, list_first, list_init, list_is_empty, list_push_back
 from fastgear.base.buffer cimport buffer_consume
 from fastgear.core.jobs cimport job_by_handle, wait_from_in_job
 from fastgear.core.model cimport HOLD_CLIENT, HOLD_FULL, HOLD_NOTHING, HOLD_TURN, job_t
@@ -35,16 +35,11 @@ cdef void flow_begin(peer_t* peer) noexcept nogil:
 
 cdef void flow_end(state_t* state, peer_t* peer) noexcept nogil:
     flow_free_workers(state, peer)
-    unlink(&peer.in_held)
-    unlink(&peer.in_resumed)
-    unlink(&peer.in_slow)
+    link_unlink(&peer.in_held)
+    link_unlink(&peer.in_resumed)
+    link_unlink(&peer.in_slow)
     state.output -= peer.counted
     peer.counted = 0
-
-
-cdef inline void unlink(link_t* link) noexcept nogil:
-    if link_is_linked(link):
-        link_remove(link)
 
 
 cdef inline peer_t* peer_from_in_held(link_t* link) noexcept nogil:

@@ -3,7 +3,7 @@
 
 from libc.stddef cimport size_t
 
-from fastgear.base.list cimport link_is_linked, link_remove, link_t, list_push_back
+from fastgear.base.list cimport link_t, link_unlink, list_push_back
 from fastgear.core.model cimport HOLD_NOTHING, peer_t, state_t
 
 cdef void halves_init(state_t* state) noexcept nogil
@@ -23,8 +23,7 @@ cdef inline bint is_half(const peer_t* peer) noexcept nogil:
 
 cdef inline void half_note(state_t* state, peer_t* peer) noexcept nogil:
     """After bytes have come. At the back of the list, since every peer gets the same time."""
-    if link_is_linked(&peer.in_halves):
-        link_remove(&peer.in_halves)
+    link_unlink(&peer.in_halves)
     if is_half(peer) and state.settings.input_timeout_ns > 0:
         peer.half_until_ns = state.now_ns + state.settings.input_timeout_ns
         list_push_back(&state.halves, &peer.in_halves)

@@ -5,7 +5,7 @@ A peer that has begun one and says nothing more gets `input_timeout_ns` from its
 it began, and the end of its connection: whatever came next would be taken for the other half. Knows no sockets, no clock.
 """
 
-from fastgear.base.list cimport link_init, list_first, list_init, list_is_empty
+from fastgear.base.list cimport link_init, link_remove, list_first, list_init, list_is_empty
 from fastgear.base.status cimport FG_OK
 from fastgear.core.flow cimport peer_doom
 from fastgear.core.peers cimport peer_touch, send_error
@@ -21,8 +21,7 @@ cdef void half_begin(peer_t* peer) noexcept nogil:
 
 
 cdef void half_end(peer_t* peer) noexcept nogil:
-    if link_is_linked(&peer.in_halves):
-        link_remove(&peer.in_halves)
+    link_unlink(&peer.in_halves)
 
 
 cdef void halves_give_up(state_t* state) noexcept nogil:

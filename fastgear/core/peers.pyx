@@ -7,7 +7,7 @@ from fastgear.base.blob cimport blob_release
 from fastgear.base.buffer cimport buffer_free, buffer_init
 from fastgear.base.check cimport fg_check
 from fastgear.base.list cimport (
-    link_init, link_is_linked, link_remove, list_init, list_is_empty, list_push_back,
+    link_init, link_is_linked, link_remove, link_unlink, list_init, list_is_empty, list_push_back,
 )
 from fastgear.base.status cimport FG_OK
 from fastgear.core.flow cimport flow_begin, flow_count, flow_end, peer_doom
@@ -43,10 +43,8 @@ cdef peer_t* peer_new(state_t* state) noexcept nogil:
 cdef void peer_free(state_t* state, peer_t* peer) noexcept nogil:
     fg_check(list_is_empty(&peer.waits) and list_is_empty(&peer.jobs) and list_is_empty(&peer.abilities))
     fg_check(not link_is_linked(&peer.in_woken) and not link_is_linked(&peer.in_served))
-    if link_is_linked(&peer.in_dirty):
-        link_remove(&peer.in_dirty)
-    if link_is_linked(&peer.in_doomed):
-        link_remove(&peer.in_doomed)
+    link_unlink(&peer.in_dirty)
+    link_unlink(&peer.in_doomed)
     link_remove(&peer.in_peers)
     state.peer_count -= 1
     flow_end(state, peer)

@@ -21,7 +21,7 @@ from fastgear.base.bitset cimport bitset_add, bitset_discard, bitset_has, bitset
 from fastgear.base.check cimport fg_check
 from fastgear.base.hash cimport hash_u64
 from fastgear.base.list cimport (
-    link_is_linked, link_remove, list_first, list_init, list_is_empty, list_pop_front, list_push_back, list_push_front,
+    link_remove, link_unlink, list_first, list_init, list_is_empty, list_pop_front, list_push_back, list_push_front,
 )
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.base.table cimport table_first, table_free, table_init, table_insert, table_next, table_node_t, table_remove
@@ -161,8 +161,7 @@ cdef void end_wake(state_t* state, peer_t* peer) noexcept nogil:
     fg_check(function.wakes > 0)
     peer.woken_for = NULL
     link_remove(&peer.in_woken)
-    if link_is_linked(&peer.in_served):
-        link_remove(&peer.in_served)
+    link_unlink(&peer.in_served)
     function.wakes -= 1
     wake_for(state, function)
 

@@ -4,7 +4,7 @@
 from libc.stdint cimport uint32_t
 
 from fastgear.base.buffer cimport buffer_length
-from fastgear.base.list cimport link_is_linked, link_remove, link_t, list_first, list_is_empty, list_push_back
+from fastgear.base.list cimport link_remove, link_t, link_unlink, list_first, list_is_empty, list_push_back
 from fastgear.core.flow cimport flow_review
 from fastgear.core.state cimport state_disconnect, state_retire
 from fastgear.server.connection cimport connection_free, connection_is_lost, connection_unacknowledged
@@ -20,18 +20,15 @@ cdef enum:
 
 cdef void mark_dead(loop_t* loop, connection_t* connection) noexcept nogil:
     connection.dead = True
-    if link_is_linked(&connection.in_ending):
-        link_remove(&connection.in_ending)
+    link_unlink(&connection.in_ending)
     list_push_back(&loop.dead, &connection.in_ending)
 
 
 cdef void free_connection(loop_t* loop, connection_t* connection) noexcept nogil:
     if connection.peer != NULL:
         state_disconnect(&loop.state, connection.peer)
-    if link_is_linked(&connection.in_ending):
-        link_remove(&connection.in_ending)
-    if link_is_linked(&connection.in_unproven):
-        link_remove(&connection.in_unproven)
+    link_unlink(&connection.in_ending)
+    link_unlink(&connection.in_unproven)
     link_remove(&connection.in_connections)
     loop.connection_count -= 1
     connection_free(loop.epoll_fd, connection)
