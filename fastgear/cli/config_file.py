@@ -15,7 +15,7 @@ from typing import Any
 
 from fastgear.cli.common import Parser, UsageError
 from fastgear.cli.options import Given
-from fastgear.config import Option, options
+from fastgear.config import complaints_about, options
 from fastgear.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -66,7 +66,8 @@ def _read_toml(path: str, text: str, kinds: Sequence[Any]) -> dict[str, Given]:
             raise ConfigError(f"{where}: there is no such option{_similar(key, known)}")
         name, option = known[key]
         _refuse_further_file(name, where)
-        values[name] = Given(_take(option, value, where), where)
+        with complaints_about(where):
+            values[name] = Given(option.take(value), where)
     return values
 
 
@@ -80,13 +81,6 @@ def _line_of(key: str, text: str) -> int:
 def _similar(key: str, known: dict[str, Any]) -> str:
     close = difflib.get_close_matches(key.replace("_", "-"), known, 1, 0.75)
     return f"; is {close[0]} meant?" if close else ""
-
-
-def _take(option: Option, value: Any, where: str) -> Any:
-    try:
-        return option.take(value)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
 
 
 # -- words as on the command line -------------------------------------------------------------------------------------

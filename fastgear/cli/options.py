@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastgear.config import Option, options
+from fastgear.config import Option, complaints_about, options
 from fastgear.errors import ConfigError
 
 __all__ = ["Given", "add_options", "gather", "given_options"]
@@ -56,10 +56,8 @@ def gather(
 
 def check(option: Option, given: Given) -> None:
     """Raise ConfigError, saying where, for a value that makes no sense."""
-    try:
+    with complaints_about(given.where):
         option.check(given.value)
-    except ConfigError as error:
-        raise ConfigError(f"{given.where}: {error}") from None
 
 
 def _from_flag(args: argparse.Namespace, name: str, option: Option) -> Given | None:
@@ -72,10 +70,8 @@ def _from_flag(args: argparse.Namespace, name: str, option: Option) -> Given | N
 def _from_environment(environment: Mapping[str, str], option: Option) -> Given | None:
     for variable in (option.env, *option.other_env):
         if variable in environment:
-            try:
+            with complaints_about(variable):
                 return Given(option.read(environment[variable]), variable)
-            except ConfigError as error:
-                raise ConfigError(f"{variable}: {error}") from None
     return None
 
 

@@ -5,8 +5,8 @@
 imported for others. Reading the sources is not done here, but where they are: in `fastgear.cli`.
 """
 
-from fastgear.config.option import Option, option_of, options
+from fastgear.config.option import Option, complaints_about, option_of, options
 from fastgear.config.server import ServerConfig
 from fastgear.config.supervisor import SupervisorConfig
 
-__all__ = ["Option", "ServerConfig", "SupervisorConfig", "option_of", "options"]
+__all__ = ["Option", "ServerConfig", "SupervisorConfig", "complaints_about", "option_of", "options"]

@@ -6,6 +6,7 @@ Knows no option by name, and not where a value came from; who reads a source say
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import Field, dataclass, field, fields
@@ -13,7 +14,7 @@ from typing import Any
 
 from fastgear.errors import ConfigError
 
-__all__ = ["Option", "check_fields", "option", "option_of", "options"]
+__all__ = ["Option", "check_fields", "complaints_about", "option", "option_of", "options"]
 
 _WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _YES, _NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
@@ -137,8 +138,15 @@ def check_fields(config: Any) -> None:
     """Raise ConfigError, naming the field, for a value that makes no sense; None is one that was not given."""
     for name, one, _ in options(config):
         value = getattr(config, name)
-        try:
-            if value is not None:
+        if value is not None:
+            with complaints_about(name):
                 one.check(value)
-        except ConfigError as error:
-            raise ConfigError(f"{name}: {error}") from None
+
+
+@contextlib.contextmanager
+def complaints_about(where: str) -> Iterator[None]:
+    """Begin the text of a ConfigError with where the value was given."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
