@@ -127,27 +127,27 @@ cdef class WorkerArea(Area):
         """Call it with the arguments of each of so many calls; False when the pool has called a halt. `unpack` is given one of
         `others` for those that are not here, and returns arguments and keywords."""
         cdef ArgumentsReader reader = ArgumentsReader(arguments)
-        cdef Py_ssize_t next_other = 0
         cdef bint goes_on = True
         cdef tuple args
+        elsewhere = iter(others)
         stopwatch_skip(&self.watch)
         for _ in range(count):
             args = reader.next()
-            kwargs = None
             if args is None:
-                next_other += 1
-                try:
-                    args, kwargs = unpack(others[next_other - 1])
-                except BaseException as error:
-                    goes_on = self.fail(error)
-                    if goes_on:
-                        continue
-                    break
-            goes_on = self.call(function, args, kwargs)
+                goes_on = self.call_other(function, next(elsewhere), unpack)
+            else:
+                goes_on = self.call(function, args, None)
             if not goes_on:
                 break
         stopwatch_read(&self.watch)  # the next function has laps of its own
         return goes_on
+
+    cdef bint call_other(self, function, sent, unpack) except -1:
+        try:
+            args, kwargs = unpack(sent)
+        except BaseException as error:
+            return self.fail(error)
+        return self.call(function, args, kwargs)
 
     cdef bint call(self, function, tuple args, kwargs) except -1:
         """One task; False when the pool has called a halt."""

@@ -1,52 +1,25 @@
 # SPDX-License-Identifier: MIT
 """Arguments written and read. See arguments.pxd for what they are."""
 
-from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.float cimport PyFloat_CheckExact
-from cpython.long cimport PyLong_CheckExact
-from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_GET_LENGTH
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from fastgear.base.alloc cimport fg_free, fg_realloc
 from fastgear.pool.values cimport NO_ROOM, NOT_PLAIN, put_plain, read_plain
 
-cdef extern from "Python.h":
-    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size)
-    long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
-    void PyErr_Clear()
-
 cdef enum:
     MOST = 64                   # arguments
-    MOST_BYTES = 1024           # of text or bytes; more is pickled, and may go through shared memory
+    MOST_BYTES = 1028           # of a record, 1023 of text or bytes in it; more is pickled, and may go through shared memory
 
 
 cdef bint are_plain(tuple args) noexcept:
+    """Whether each makes a record that is small enough; the writer makes them, and only if there will be a frame, again."""
+    cdef uint8_t record[MOST_BYTES]
     if len(args) > MOST:
         return False
     for value in args:
-        if not is_plain(value):
+        if put_plain(record, MOST_BYTES, value) < 0:
             return False
     return True
-
-
-cdef inline bint is_plain(object value) noexcept:
-    cdef int overflow = 0
-    if PyLong_CheckExact(value):
-        PyLong_AsLongLongAndOverflow(value, &overflow)
-        return not overflow
-    if PyUnicode_CheckExact(value):
-        return PyUnicode_GET_LENGTH(value) < MOST_BYTES and is_encodable(value)
-    if PyBytes_CheckExact(value):
-        return PyBytes_GET_SIZE(value) < MOST_BYTES
-    return PyFloat_CheckExact(value) or value is None or value is True or value is False
-
-
-cdef inline bint is_encodable(object text) noexcept:
-    """All but lone surrogates is."""
-    cdef Py_ssize_t size
-    if PyUnicode_AsUTF8AndSize(text, &size) != NULL:
-        return True
-    PyErr_Clear()
-    return False
 
 
 cdef class ArgumentsWriter:

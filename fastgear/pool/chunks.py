@@ -26,14 +26,13 @@ class Sizer:
         self._workers = workers
         self._least = least
         self._ns = self._tasks = 0.0  # of the last frames, the newest counting most
-        self._mean_ns = 0.0
         self._largest = 0
         self._mean_bytes = 0.0
 
     @property
     def mean_ns(self) -> float:
         """Of a task; 0 before the first has come back."""
-        return self._mean_ns
+        return max(1.0, self._ns / self._tasks) if self._tasks else 0.0
 
     def measured(self, tasks: int, elapsed_ns: int) -> None:
         """A frame has come back."""
@@ -41,7 +40,6 @@ class Sizer:
             return
         self._ns = self._ns * _KEPT + elapsed_ns
         self._tasks = self._tasks * _KEPT + tasks
-        self._mean_ns = max(1.0, self._ns / self._tasks)
         self._largest = max(self._largest, tasks)
 
     def weighed(self, tasks: int, nbytes: int) -> None:
@@ -51,11 +49,12 @@ class Sizer:
 
     def next(self, remaining: int | None) -> int:
         """How many tasks the next frame is to have; `remaining` are those that are left, None where nobody knows."""
-        if not self._mean_ns:
+        mean_ns = self.mean_ns
+        if not mean_ns:
             return self._least
-        size = int(_TARGET_NS / self._mean_ns)
+        size = int(_TARGET_NS / mean_ns)
         if remaining is not None:
-            size = min(size, max(remaining // (2 * self._workers) + 1, int(_FLOOR_NS / self._mean_ns)))
+            size = min(size, max(remaining // (2 * self._workers) + 1, int(_FLOOR_NS / mean_ns)))
         size = min(size, self._largest * _GROWTH, _MOST)
         if self._mean_bytes:
             size = min(size, int(MOST_BYTES / self._mean_bytes) + 1)

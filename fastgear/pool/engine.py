@@ -41,9 +41,11 @@ from fastgear.server.server import Server
 from fastgear.supervisor.launch import launch
 from fastgear.types import PoolStats
 
-__all__ = ["Engine"]
+__all__ = ["SHUT_DOWN", "Engine"]
 
 log = logging.getLogger(__name__)
+
+SHUT_DOWN = "cannot schedule new futures after shutdown"
 
 _AREAS = 4  # for each worker, since the dead ones' are needed for a while
 _STOP_S = 5.0  # how long killed processes may take to be gone
@@ -205,7 +207,7 @@ class Engine:
             with self.lock:
                 if not self._traffic.is_idle and self.failure is None:
                     continue
-                self._refusal = self._refusal or "cannot schedule new futures after shutdown"
+                self._refusal = self._refusal or SHUT_DOWN
             break
         self.close(kill=False)
 

@@ -15,7 +15,7 @@ from fastgear.config import SupervisorConfig
 from fastgear.cpus import usable_cpus
 from fastgear.errors import ConfigError
 from fastgear.pool.calls import submit
-from fastgear.pool.engine import Engine
+from fastgear.pool.engine import SHUT_DOWN, Engine
 from fastgear.pool.futures import HelpingFuture
 from fastgear.pool.progress import Watched
 from fastgear.pool.runs import Run, all_items
@@ -90,7 +90,7 @@ class Executor(concurrent.futures.Executor):
             self._started.check_process()
         with self._lock:
             if self._shut_down or (self._started is not None and not self._started.running):
-                raise RuntimeError("cannot schedule new futures after shutdown")
+                raise RuntimeError(SHUT_DOWN)
             if self._started is None:
                 engine = self._make()
                 engine.start()
@@ -138,12 +138,9 @@ class Executor(concurrent.futures.Executor):
 
         With `cancel_futures` those that were not sent to a worker are cancelled. Without `wait` it is done in the background.
         """
-        with self._lock:
-            self._shut_down = True
-            engine = self._started
+        engine = self._take_no_more()
         if engine is None:
             return
-        engine.refuse("cannot schedule new futures after shutdown")
         if cancel_futures:
             engine.cancel_waiting()
         if wait:
@@ -155,9 +152,8 @@ class Executor(concurrent.futures.Executor):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Shut down, and wait; but a KeyboardInterrupt ends all at once, tasks that run included."""
-        if isinstance(error, KeyboardInterrupt) and self._started is not None:
-            self._shut_down = True
-            self._started.close(kill=True)
+        if isinstance(error, KeyboardInterrupt):
+            self.kill_workers()
         self.shutdown()
 
     def stats(self) -> PoolStats:
@@ -166,12 +162,18 @@ class Executor(concurrent.futures.Executor):
 
     def kill_workers(self) -> None:
         """End at once, whatever is under way: its futures get CancelledError."""
+        engine = self._take_no_more()
+        if engine is not None:
+            engine.close(kill=True)
+
+    def _take_no_more(self) -> Engine | None:
+        """What was started, which refuses calls from now on."""
         with self._lock:
             self._shut_down = True
             engine = self._started
         if engine is not None:
-            engine.refuse("cannot schedule new futures after shutdown")
-            engine.close(kill=True)
+            engine.refuse(SHUT_DOWN)
+        return engine
 
     @property
     def is_usable(self) -> bool:

@@ -205,9 +205,9 @@ def _bring_home(function: Any) -> tuple[Any, bool]:
     has_replaced = False
     for name, value in list(brought.items()):
         if name not in home:
-            home[name] = _at_home(value, brought, home)
+            home[name] = _brought_home(value, brought, home)
         elif _gives_way(home[name], name, value):
-            home[name] = _at_home(value, brought, home)
+            home[name] = _brought_home(value, brought, home)
             has_replaced = True
     return _moved(function, home), has_replaced
 
@@ -232,7 +232,7 @@ def _is_same(one: FunctionType, other: FunctionType) -> bool:
         return False
 
 
-def _at_home(value: Any, brought: dict[str, Any], home: dict[str, Any]) -> Any:
+def _brought_home(value: Any, brought: dict[str, Any], home: dict[str, Any]) -> Any:
     """What came with a function: functions and the methods of classes get the same globals."""
     if type(value) is FunctionType and value.__globals__ is brought:
         return _moved(value, home)

@@ -94,7 +94,7 @@ def read_records(const uint8_t[::1] data not None, Py_ssize_t start, Py_ssize_t 
     at = &data[start]
     last = at + (end - start)
     while at < last:
-        if at[0] == c"I" and last - at >= 9:  # which most often are many
+        if at[0] == c"I" and last - at >= 9:  # most often there are many: a seventh of the time
             memcpy(&number, at + 1, 8)
             out.append(PyLong_FromLongLong(number))
             at += 9
