@@ -56,6 +56,17 @@ def say(**facts: Any) -> None:
 # -- of the command
 
 
+def share_cpu_time_with(pid: int) -> None:
+    """Where the kernel gives each session CPU time of its own, give that of `pid` a share as large as ours.
+
+    A process that is in a group of a control group's has no autogroup: its file is empty, or there is none.
+    """
+    with contextlib.suppress(OSError):
+        group = Path("/proc/self/autogroup").read_text().split()  # "/autogroup-1 nice 0"
+        if group:
+            Path(f"/proc/{pid}/autogroup").write_text(group[-1])
+
+
 class Session:
     """A process that is the leader of a session, by whose number all that it starts is found and ended."""
 
@@ -64,11 +75,7 @@ class Session:
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
-        with contextlib.suppress(
-            OSError
-        ):  # a session has CPU time of its own, where the kernel has autogroups; our share of it
-            nice = Path("/proc/self/autogroup").read_text().split()[-1]
-            Path(f"/proc/{self.process.pid}/autogroup").write_text(nice)
+        share_cpu_time_with(self.process.pid)
 
     def run(self, limit: float) -> tuple[bool, str, str]:
         """Whether it ended within the time, its output, and its errors."""
