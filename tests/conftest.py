@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,12 @@ from ext.build import load_driver
 from fastgear.base.alloc import counting, live_allocations
 
 _SETTLE_S = 2.0
+
+
+def pytest_configure() -> None:
+    """A shell lets what it starts in the background ignore SIGINT, and that would be handed down to all that tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
