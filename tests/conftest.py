@@ -86,6 +86,13 @@ def _left_behind(descriptors: dict[int, str], children: set[int], allocations: i
     return left
 
 
+@pytest.fixture(autouse=True, scope="module")
+def known_garbage() -> None:
+    """What is there when a module begins need not be looked at again and again by the gate."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def leak_gate() -> Iterator[None]:
     """Fail a test that leaves descriptors, processes or C allocations behind."""

@@ -228,9 +228,9 @@ class Traffic:
         self._deliver(piece, values, failures > 0)
 
     def deliver_failure(self, piece: Piece, error: BaseException, most: int = 1 << 62) -> None:
-        """For the tasks that have no outcome yet, or the first so many of them."""
+        """For the tasks that have no outcome yet, or the first so many of them; there may be none."""
         count = min(most, len(piece.tasks) - len(piece.values))
-        self._deliver(piece, [Failure(pack_failure(error))] * count, True)
+        self._deliver(piece, [Failure(pack_failure(error))] * count, count > 0)
 
     def _deliver(self, piece: Piece, values: list[Any], failed: bool) -> None:
         start = len(piece.values)
