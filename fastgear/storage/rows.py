@@ -129,9 +129,18 @@ def dead_jobs(db: sqlite3.Connection, after: int) -> list[DeadJob]:
 
 def complaints(db: sqlite3.Connection) -> Iterator[str]:
     """What SQLite says of its file, then what is wrong with the rows."""
-    for (line,) in db.execute("PRAGMA integrity_check"):
-        if line != "ok":
-            yield f"SQLite: {line}"
+    try:
+        for (line,) in db.execute("PRAGMA integrity_check"):
+            if line != "ok":
+                yield f"SQLite: {line}"
+        yield from _odd_rows(db)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        yield f"SQLite: {error}"
+
+
+def _odd_rows(db: sqlite3.Connection) -> Iterator[str]:
     (last,) = db.execute("SELECT last_number FROM servers WHERE owner = ?", (OWNER,)).fetchone() or (None,)
     if last is None:
         yield "the row of the server, with the last number, is missing"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -28,8 +29,8 @@ DURABILITIES = {"full": "FULL", "normal": "NORMAL", "on-shutdown": "FULL", "off"
 
 _WAL_LIMIT = 16 << 20
 _CACHE_KIB = 16 << 10
-_FREE_PAGES = 4096  # below that the file is not made smaller
-_VACUUM_PAGES = 2048
+_FREE_PAGES = 4096  # so many, and half of the file, may be unused
+_SHRINK_S = 0.02
 
 Identity = list[tuple[int, int]]
 
@@ -148,7 +149,7 @@ class SqliteStore(SqliteView, Store):
             raise self._lose(f"{self._path}, or its -wal or -shm, was deleted or replaced while it was in use")
 
     def _tidy(self, db: sqlite3.Connection) -> None:
-        """Move what is in the log into the file, so that the log can begin anew; make a file that is mostly empty smaller.
+        """Move what is in the log into the file, so that the log can begin anew.
 
         Trouble is passed over here: the batch is safe in the log, which may go on for a while.
         """
@@ -160,12 +161,25 @@ class SqliteStore(SqliteView, Store):
         self._checkpoint_at = size + _WAL_LIMIT // 2  # unless the next batch finds the log empty
         try:
             db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            (free,), (pages,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
-            if free > _FREE_PAGES and free > pages // 2:
-                db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            self._shrink(db)
         except sqlite3.OperationalError as error:
             if isinstance(store_error(self._path, error), StoreLost):
                 raise
+
+    def _shrink(self, db: sqlite3.Connection) -> None:
+        """Give back some of what a flood has left; its other pages are used again.
+
+        Python makes one step of a statement that yields no rows, and this pragma frees a page in each.
+        """
+        (free,), (pages,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
+        spare = min(free - _FREE_PAGES, free - pages // 2)
+        if spare <= 0:
+            return
+        enough = time.monotonic() + _SHRINK_S
+        with self._transaction():
+            while spare > 0 and time.monotonic() < enough:
+                db.execute("PRAGMA incremental_vacuum(1)")
+                spare -= 1
 
     # -- the store
 
