@@ -25,6 +25,10 @@ __all__ = [
     "RemoteError",
     "RemoteProtocolError",
     "ServerError",
+    "StoreError",
+    "StoreInUse",
+    "StoreLost",
+    "StoreTrouble",
     "TransferError",
     "WorkerDied",
 ]
@@ -146,6 +150,26 @@ class RemoteError(FastgearError):
 
 class TransferError(FastgearError, ValueError):
     """A function, an argument or a result cannot go from one process to the other."""
+
+
+class StoreError(FastgearError):
+    """A store of durable jobs cannot be used as it was asked for; the message says why, and what would help."""
+
+
+class StoreTrouble(StoreError):
+    """The store does not work now, and may work again later: the disk is full, the file is locked or read-only."""
+
+
+class StoreLost(StoreError):
+    """The store must not be used by this process any more: an fsync failed, or its file is damaged, deleted or replaced."""
+
+
+class StoreInUse(StoreError):
+    """Another process has the store; `pid` is which, 0 if that is not known."""
+
+    def __init__(self, message: str, *, pid: int = 0) -> None:
+        super().__init__(message)
+        self.pid = pid
 
 
 class InternalError(FastgearError):

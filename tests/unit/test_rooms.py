@@ -23,10 +23,11 @@ ALLOWED = {
     "admin": {"protocol"},
     "supervisor": set(),
     "service": set(),
+    "storage": set(),
     "config": set(),
     "pool": {"base", "protocol", "server", "supervisor"},
     "testing": {"protocol", "server"},
-    "cli": {"protocol", "server", "client", "worker", "admin", "supervisor", "pool", "service"},
+    "cli": {"protocol", "server", "client", "worker", "admin", "supervisor", "pool", "service", "storage"},
 }
 CIMPORT = re.compile(r"^\s*from (fastgear[\w.]*) c?import |^\s*c?import (fastgear[\w.]*)", re.MULTILINE)
 

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""One process at a time: a lock of the operating system on a file beside the store's, which goes with the process.
+
+Not on the file itself: SQLite's own locks there would be lost as soon as this process closed it a second time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import weakref
+
+from fastgear.errors import StoreInUse
+
+__all__ = ["OwnerLock"]
+
+
+class OwnerLock:
+    """Taken when made, or StoreInUse is raised, with the process that has it. Raises OSError when the file cannot be made.
+
+    The file stays: whoever removed it could take away another's. A child that is forked meanwhile does not hold the lock.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._fd = _take(path, f"{path}-lock")
+        _taken.add(self)
+
+    def release(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _take(path: str, lock: str) -> int:
+    while True:
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(lock, fd):
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+                return fd
+        except BlockingIOError:
+            pid = _owner(fd)
+            os.close(fd)
+            who = f"process {pid}" if pid else "another process"
+            raise StoreInUse(f"{path} is in use by {who}; one server at a time can have it", pid=pid) from None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # another process removed the file between our opening and locking it
+
+
+def _is_still(lock: str, fd: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(lock), os.fstat(fd))
+    return False
+
+
+def _owner(fd: int) -> int:
+    text = os.pread(fd, 32, 0).strip()
+    return int(text) if text.isdigit() else 0
+
+
+_taken: weakref.WeakSet[OwnerLock] = weakref.WeakSet()
+
+
+def _let_go_in_child() -> None:
+    """The lock belongs to the open file, which a child shares: it would outlive the server in its workers."""
+    for lock in list(_taken):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)

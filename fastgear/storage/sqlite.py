@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: MIT
+"""The store that needs nothing else: one SQLite file in WAL mode, owned by one process at a time.
+
+A batch is one transaction. Knows what SQLite does to its files, and keeps them small; rows and tables are in rows.py and schema.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from fastgear.errors import ConfigError, StoreError, StoreLost, StoreTrouble
+from fastgear.storage import rows
+from fastgear.storage.gearmand import DEFAULT_TABLE, import_queue
+from fastgear.storage.lock import OwnerLock
+from fastgear.storage.pending import Pending
+from fastgear.storage.schema import MIGRATIONS, OWNER, examine, migrate, tables
+from fastgear.storage.store import Batch, DeadJob, ReplayedJob, Store, StoredJob
+from fastgear.storage.trouble import store_error
+from fastgear.storage.view import SqliteView, connect
+
+__all__ = ["DURABILITIES", "SqliteStore"]
+
+DURABILITIES = {"full": "FULL", "normal": "NORMAL", "on-shutdown": "FULL", "off": "OFF"}
+"""What a store may promise, and SQLite's word for it."""
+
+_WAL_LIMIT = 16 << 20
+_CACHE_KIB = 16 << 10
+_FREE_PAGES = 4096  # so many, and half of the file, may be unused
+_SHRINK_S = 0.02
+
+Identity = list[tuple[int, int]]
+
+
+class SqliteStore(SqliteView, Store):
+    """A store in the file at `path`, which is made if it is not there. `imported` counts jobs taken over from gearmand's table.
+
+    `durability`: "full" survives loss of power, "normal" the death of this process, "off" the same if the file system does;
+    "on-shutdown" keeps all in memory until `close`, or until somebody asks for what only the file can tell.
+    Imported jobs get numbers above `numbers_from`. Raises StoreInUse, and StoreError for a file that is no store.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: str = "full",
+        gearmand_table: str = DEFAULT_TABLE,
+        numbers_from: int = 0,
+    ) -> None:
+        if durability not in DURABILITIES:
+            raise ConfigError(f"durability: {durability!r} is none of {', '.join(DURABILITIES)}")
+        self._path = os.path.realpath(path)
+        self._synchronous = DURABILITIES[durability]
+        self._gearmand = (gearmand_table, numbers_from)
+        self._db: sqlite3.Connection | None = None
+        self._lost = ""
+        self._closed = False
+        self._in_whole = False
+        self._files: Identity = []
+        self._prefix, self._last, self.imported = "", 0, 0
+        self._checkpoint_at = _WAL_LIMIT
+        self._lock = _lock(self._path)
+        try:
+            _make(self._path)
+            with self._using():
+                pass
+        except BaseException:
+            self._disconnect()
+            self._lock.release()
+            raise
+        self._pending = Pending(self._last) if durability == "on-shutdown" else None
+
+    # -- opening, and opening again after trouble
+
+    def _open(self) -> sqlite3.Connection:
+        """Also after trouble: then the file must be the one that we had."""
+        if self._closed or self._lost:
+            raise StoreLost(self._lost) if self._lost else StoreError(f"{self._path} is closed")
+        if self._files and self._identity()[0] != self._files[0]:
+            raise self._lose(f"{self._path} was deleted or replaced by another file while it was in use")
+        db = connect(self._path, "rw")
+        try:
+            self._prepare(db)
+            self._prefix, self._last = db.execute(
+                "SELECT prefix, last_number FROM servers WHERE owner = ?", (OWNER,)
+            ).fetchone()
+            self._files = self._identity()
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        version = examine(db, self._path, self._gearmand[0])
+        if version == 0 and not tables(db):
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise StoreError(f"{self._path} lies where SQLite cannot have a write-ahead log; choose a local disk")
+        for setting in (
+            f"synchronous = {self._synchronous}",
+            "wal_autocheckpoint = 0",  # it would pass over errors, of fsync too
+            f"journal_size_limit = {_WAL_LIMIT}",
+            f"cache_size = -{_CACHE_KIB}",
+            "secure_delete = OFF",
+        ):
+            db.execute(f"PRAGMA {setting}").fetchall()
+        if version < len(MIGRATIONS) or self._gearmand[0] in tables(db):
+            self._bring_up_to_date(db, version)
+
+    def _bring_up_to_date(self, db: sqlite3.Connection, version: int) -> None:
+        table, numbers_from = self._gearmand
+        db.execute("BEGIN IMMEDIATE")
+        migrate(db, version)
+        (last,) = db.execute("SELECT last_number FROM servers WHERE owner = ?", (OWNER,)).fetchone()
+        self.imported += import_queue(db, self._path, table, max(last, numbers_from))
+        db.execute("COMMIT")
+
+    def _failed(self, error: sqlite3.Error) -> Exception:
+        failure = super()._failed(error)
+        self._disconnect()  # the next call opens the file again
+        return self._lose(str(failure)) if isinstance(failure, StoreLost) else failure
+
+    def _lose(self, message: str) -> StoreLost:
+        self._lost = message
+        self._disconnect()
+        return StoreLost(message)
+
+    # -- the files
+
+    def _identity(self) -> Identity:
+        """Which files our names mean now; SQLite itself would go on writing to files that were deleted."""
+        found = []
+        for suffix in ("", "-wal", "-shm"):
+            try:
+                status = os.stat(self._path + suffix)
+            except FileNotFoundError:
+                found.append((0, 0))
+            else:
+                found.append((status.st_dev, status.st_ino))
+        return found
+
+    def _check_files(self) -> None:
+        if self._identity() != self._files:
+            raise self._lose(f"{self._path}, or its -wal or -shm, was deleted or replaced while it was in use")
+
+    def _tidy(self, db: sqlite3.Connection) -> None:
+        """Move what is in the log into the file, so that the log can begin anew.
+
+        Trouble is passed over here: the batch is safe in the log, which may go on for a while.
+        """
+        size = os.stat(f"{self._path}-wal").st_size
+        if size <= _WAL_LIMIT:
+            self._checkpoint_at = _WAL_LIMIT
+        if size <= self._checkpoint_at:
+            return
+        self._checkpoint_at = size + _WAL_LIMIT // 2  # unless the next batch finds the log empty
+        try:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._shrink(db)
+        except sqlite3.OperationalError as error:
+            if isinstance(store_error(self._path, error), StoreLost):
+                raise
+
+    def _shrink(self, db: sqlite3.Connection) -> None:
+        """Give back some of what a flood has left; its other pages are used again.
+
+        Python makes one step of a statement that yields no rows, and this pragma frees a page in each.
+        """
+        (free,), (pages,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
+        spare = min(free - _FREE_PAGES, free - pages // 2)
+        if spare <= 0:
+            return
+        enough = time.monotonic() + _SHRINK_S
+        with self._transaction():
+            while spare > 0 and time.monotonic() < enough:
+                db.execute("PRAGMA incremental_vacuum(1)")
+                spare -= 1
+
+    # -- the store
+
+    @property
+    def prefix(self) -> str:
+        return self._prefix
+
+    def remember_prefix(self, prefix: str) -> None:
+        with self._transaction() as db:
+            db.execute("UPDATE servers SET prefix = ? WHERE owner = ?", (prefix, OWNER))
+        self._prefix = prefix
+
+    @property
+    def last_number(self) -> int:
+        return self._last if self._pending is None else self._pending.last_number
+
+    def append(self, batch: Batch) -> None:
+        if self._pending is None:
+            self._write(batch, rows.largest(batch.submitted))
+            return
+        if not self._pending.takes(batch):
+            self._flush()
+        self._pending.add(batch)
+
+    def _write(self, batch: Batch, last_number: int) -> None:
+        try:
+            if self._in_whole:
+                with self._using() as db:
+                    rows.apply(db, batch, self._last, last_number)
+            else:
+                self._commit(batch, last_number)
+        except BaseException:
+            self._disconnect()  # whether it was committed is not known; the next call reads the last number again
+            raise
+        self._last = max(self._last, last_number)
+
+    def _commit(self, batch: Batch, last_number: int) -> None:
+        with self._using() as db:
+            with self._transaction():
+                rows.apply(db, batch, self._last, last_number)
+            self._check_files()
+            self._tidy(db)
+
+    def _flush(self) -> None:
+        """Write what waits in memory."""
+        if self._pending is not None and self._pending.has_changed:
+            self._write(self._pending.batch(), self._pending.last_number)
+            self._pending = Pending(self._last)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """All that is appended within becomes durable together, or not at all."""
+        self._flush()
+        with self._transaction():
+            self._in_whole = True
+            try:
+                yield
+                self._flush()
+            finally:
+                self._in_whole = False
+        self._check_files()
+
+    def replay(self, with_workloads_up_to: int | None = None) -> Iterator[list[ReplayedJob]]:
+        self._flush()
+        for jobs in super().replay(with_workloads_up_to):
+            yield jobs
+            self._flush()  # what ended meanwhile must not come any more
+
+    def workload(self, number: int) -> bytes:
+        waiting = None if self._pending is None else self._pending.workload(number)
+        return super().workload(number) if waiting is None else waiting
+
+    def count(self) -> tuple[int, int]:
+        self._flush()
+        return super().count()
+
+    def dead(self, limit: int | None = None) -> Iterator[DeadJob]:
+        self._flush()
+        yield from super().dead(limit)
+
+    def retry_dead(self, number: int) -> StoredJob:
+        self._flush()
+        with self._transaction() as db:
+            job = rows.move_back(db, number)
+        if job is None:
+            raise KeyError(number)
+        return job
+
+    def drop_dead(self, number: int) -> None:
+        self._flush()
+        super().drop_dead(number)
+
+    def check(self) -> list[str]:
+        self._flush()
+        return super().check()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        try:
+            if not self._lost:
+                self._flush()
+        except StoreTrouble:
+            raise
+        except BaseException:
+            self._let_go()
+            raise
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._closed = True
+        self._disconnect()
+        self._lock.release()
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+
+def _lock(path: str) -> OwnerLock:
+    try:
+        return OwnerLock(path)
+    except OSError as error:
+        raise StoreTrouble(f"{path}-lock cannot be opened: {error.strerror}") from error
+
+
+def _make(path: str) -> None:
+    """An empty file for nobody else to read, and its name on the disk, unless there is one."""
+    try:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        raise StoreTrouble(f"{path} cannot be made: {error.strerror}") from error
