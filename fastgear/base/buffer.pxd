@@ -28,6 +28,8 @@ cdef int buffer_append_blob(buffer_t* buffer, blob_t* blob, size_t start, size_t
 # Fill in up to `most` pieces, from the first, and return how many.
 cdef int buffer_gather(const buffer_t* buffer, iovec* pieces, int most) noexcept nogil
 cdef void buffer_consume(buffer_t* buffer, size_t length) noexcept nogil
+# The first bytes of one go to the end of the other. FG_OK or FG_ENOMEM, after which some of them may have gone.
+cdef int buffer_move(buffer_t* to, buffer_t* source, size_t length) noexcept nogil
 cdef uint8_t* buffer_add_piece(buffer_t* buffer, size_t length) noexcept nogil
 
 cdef inline size_t buffer_length(const buffer_t* buffer) noexcept nogil:
@@ -44,3 +46,9 @@ cdef inline void buffer_commit(buffer_t* buffer, size_t length) noexcept nogil:
     fg_check(buffer.last != NULL and buffer.last.capacity - buffer.last.end >= length)
     buffer.last.end += length
     buffer.length += length
+
+# Take back what was committed last.
+cdef inline void buffer_uncommit(buffer_t* buffer, size_t length) noexcept nogil:
+    fg_check(buffer.last.end - buffer.last.start >= length)
+    buffer.last.end -= length
+    buffer.length -= length

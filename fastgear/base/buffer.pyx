@@ -18,11 +18,16 @@ cdef void buffer_init(buffer_t* buffer) noexcept nogil:
     buffer.length = 0
 
 
-cdef void drop_first(buffer_t* buffer) noexcept nogil:
+cdef piece_t* take_first(buffer_t* buffer) noexcept nogil:
     cdef piece_t* piece = buffer.first
     buffer.first = piece.next
     if buffer.first == NULL:
         buffer.last = NULL
+    return piece
+
+
+cdef void drop_first(buffer_t* buffer) noexcept nogil:
+    cdef piece_t* piece = take_first(buffer)
     if piece.blob != NULL:
         blob_release(piece.blob)
     fg_free(piece)
@@ -34,19 +39,23 @@ cdef void buffer_free(buffer_t* buffer) noexcept nogil:
     buffer.length = 0
 
 
-cdef piece_t* add(buffer_t* buffer, size_t capacity) noexcept nogil:
-    cdef piece_t* piece = <piece_t*>fg_malloc(sizeof(piece_t) + capacity)
-    if piece == NULL:
-        return NULL
+cdef void push_back(buffer_t* buffer, piece_t* piece) noexcept nogil:
     piece.next = NULL
-    piece.blob = NULL
-    piece.start = piece.end = 0
-    piece.capacity = capacity
     if buffer.last == NULL:
         buffer.first = piece
     else:
         buffer.last.next = piece
     buffer.last = piece
+
+
+cdef piece_t* add(buffer_t* buffer, size_t capacity) noexcept nogil:
+    cdef piece_t* piece = <piece_t*>fg_malloc(sizeof(piece_t) + capacity)
+    if piece == NULL:
+        return NULL
+    piece.blob = NULL
+    piece.start = piece.end = 0
+    piece.capacity = capacity
+    push_back(buffer, piece)
     return piece
 
 
@@ -120,3 +129,32 @@ cdef void buffer_consume(buffer_t* buffer, size_t length) noexcept nogil:
             return
         length -= piece.end - piece.start
         drop_first(buffer)
+
+
+cdef int buffer_move(buffer_t* to, buffer_t* source, size_t length) noexcept nogil:
+    """Whole pieces change hands; a part of one is copied, or held once more."""
+    cdef piece_t* piece
+    cdef size_t step
+    while length > 0:
+        piece = source.first
+        step = piece.end - piece.start
+        if step > length:
+            return move_part(to, source, length)
+        take_first(source)
+        push_back(to, piece)
+        source.length -= step
+        to.length += step
+        length -= step
+    return FG_OK
+
+
+cdef int move_part(buffer_t* to, buffer_t* source, size_t length) noexcept nogil:
+    cdef piece_t* piece = source.first
+    cdef int status
+    if piece.blob != NULL:
+        status = buffer_append_blob(to, piece.blob, piece.start, length)
+    else:
+        status = buffer_append(to, piece.bytes + piece.start, length)
+    if status == FG_OK:
+        buffer_consume(source, length)
+    return status

@@ -160,6 +160,7 @@ cdef int counters(state_t* state, buffer_t* out) noexcept nogil:
     result = counter(out, "connections", state.peer_count) | counter(out, "functions", table_length(&state.functions))
     result |= counter(out, "queued", queued) | counter(out, "running", running) | counter(out, "delayed", delayed)
     result |= counter(out, "memory_bytes", state.memory) | counter(out, "output_bytes", state.output)
+    result |= counter(out, "storing", state.journal.storing)
     result |= counter(out, "packets_total", state.counters.packets)
     result |= counter(out, "submitted_total", state.counters.submitted)
     result |= counter(out, "coalesced_total", state.counters.coalesced)
@@ -172,6 +173,9 @@ cdef int counters(state_t* state, buffer_t* out) noexcept nogil:
     result |= counter(out, "rescues_total", state.counters.rescues)
     result |= counter(out, "cut_off_total", state.counters.cut_off)
     result |= counter(out, "unfinished_total", state.counters.unfinished)
+    result |= counter(out, "stored_total", state.counters.stored) | counter(out, "commits_total", state.counters.commits)
+    result |= counter(out, "store_failures_total", state.counters.store_failures)
+    result |= counter(out, "dead_total", state.counters.dead)
     return result | text_string(out, ".\n")
 
 

@@ -17,7 +17,8 @@ from fastgear.core.jobs cimport (
     handle_slice, handle_t, job_free, job_from_in_place, job_handle, job_reducer, job_unique, job_workload, wait_free,
     wait_from_in_job, wait_from_in_peer,
 )
-from fastgear.core.model cimport HOLD_CLIENT, JOB_RUNNING, ability_t, wait_t
+from fastgear.core.journal cimport journal_attempt, journal_dead
+from fastgear.core.model cimport HOLD_CLIENT, JOB_RUNNING, STORED_NOT, ability_t, wait_t
 from fastgear.core.peers cimport send_data, send_empty, send_parts
 from fastgear.core.queues cimport job_from_timer, queue_back, queue_front, queue_take, unplace
 from fastgear.core.workers cimport ability_find, peer_from_in_served, worker_is_up, worker_sleep
@@ -56,6 +57,8 @@ cdef void assign_parked(state_t* state) noexcept nogil:
 cdef void hand_over(state_t* state, peer_t* peer, job_t* job, int grab) noexcept nogil:
     if job.attempts < 0xFFFF:
         job.attempts += 1
+    if job.stored != STORED_NOT:
+        journal_attempt(state, job)
     state.counters.assigned += 1
     start_timeout(state, job)
     send_assignment(state, peer, job, grab)
@@ -159,6 +162,8 @@ cdef void end_failed(state_t* state, job_t* job) noexcept nogil:
 cdef inline bint spent(const state_t* state, const job_t* job) noexcept nogil:
     """Given out as often as it may be."""
     cdef int retries = state.settings.job_retries
+    if retries < 0 and job.stored != STORED_NOT and state.settings.dead_after > 0:
+        return job.attempts >= state.settings.dead_after
     return retries >= 0 and job.attempts >= (retries if retries > 1 else 1)
 
 
@@ -168,6 +173,7 @@ cdef void give_back(state_t* state, job_t* job) noexcept nogil:
         job_free(state, job)
         return
     if spent(state, job):
+        put_aside(state, job)
         end_failed(state, job)
         return
     unplace(state, job)
@@ -176,6 +182,14 @@ cdef void give_back(state_t* state, job_t* job) noexcept nogil:
         queue_front(state, job)
     else:
         queue_back(state, job)
+
+
+cdef void put_aside(state_t* state, job_t* job) noexcept nogil:
+    """A job that the store has stays there, among the dead."""
+    if job.stored != STORED_NOT:
+        journal_dead(state, job)
+        job.stored = STORED_NOT
+        state.counters.dead += 1
 
 
 cdef void give_back_all(state_t* state, peer_t* peer) noexcept nogil:

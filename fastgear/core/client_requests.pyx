@@ -4,12 +4,14 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from fastgear.base.status cimport FG_OK
+from fastgear.core.durable cimport durable_complaint, durable_join, durable_submit
 from fastgear.core.flow cimport memory_is_short
 from fastgear.core.functions cimport function_find_or_create, function_total
 from fastgear.core.jobs cimport (
     handle_slice, handle_t, job_by_handle, job_by_order, job_by_unique, job_free, job_handle, job_new, order_t, wait_add,
 )
-from fastgear.core.model cimport JOB_RUNNING, MAX_FUNCTION_NAME, MAX_UNIQUE, NORMAL, function_t, job_t
+from fastgear.core.journal cimport journal_is_open
+from fastgear.core.model cimport JOB_RUNNING, MAX_FUNCTION_NAME, MAX_UNIQUE, NORMAL, STORED_SAFELY, function_t, job_t
 from fastgear.core.peers cimport send_error, send_parts
 from fastgear.core.queues cimport queue_back, queue_later
 from fastgear.core.schedule cimport schedule_next, schedule_read, schedule_t
@@ -116,6 +118,11 @@ cdef void submit(state_t* state, peer_t* peer, const order_t* order, int64_t due
     if job == NULL:
         send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
         return
+    if order.background and journal_is_open(state):
+        if durable_submit(state, peer, job, due_wall_ns) != FG_OK:
+            job_free(state, job)
+            send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
+        return
     if due_wall_ns > state.now_wall_ns and queue_later(state, job, due_wall_ns) != FG_OK:
         job_free(state, job)
         send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
@@ -133,6 +140,9 @@ cdef void join(state_t* state, peer_t* peer, job_t* job, const order_t* order) n
     if memory_is_short(state, 0):
         refuse(state, peer, "QUEUE_ERROR", "The server's memory limit is reached")
         return
+    if order.background and journal_is_open(state) and job.stored != STORED_SAFELY:
+        join_durably(state, peer, job)
+        return
     if not order.background and wait_add(state, job, peer) != FG_OK:
         send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
         return
@@ -142,14 +152,30 @@ cdef void join(state_t* state, peer_t* peer, job_t* job, const order_t* order) n
     send_created(state, peer, job)
 
 
+cdef void join_durably(state_t* state, peer_t* peer, job_t* job) noexcept nogil:
+    """A foreground job that becomes a background job is to be stored; one that is about to be stored is waited for."""
+    cdef const char* complaint = durable_complaint(state)
+    if complaint != NULL:
+        refuse(state, peer, "QUEUE_ERROR", complaint)
+    elif durable_join(state, peer, job) != FG_OK:
+        refuse(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
+    else:
+        job.background = True
+        state.counters.coalesced += 1
+
+
 cdef bint has_room(state_t* state, peer_t* peer, const order_t* order) noexcept nogil:
     """gearmand compares the limit of a priority with all jobs of the function; so does this."""
     cdef function_t* function = order.function
     cdef int64_t limit = function.max_queue[order.priority]
+    cdef const char* complaint
     if limit > 0 and function_total(function) >= <uint64_t>limit:
         return refuse(state, peer, "QUEUE_ERROR", "Job queue is full")
     if memory_is_short(state, order.workload.length):
         return refuse(state, peer, "QUEUE_ERROR", "The server's memory limit is reached")
+    complaint = durable_complaint(state) if order.background else NULL
+    if complaint != NULL:
+        return refuse(state, peer, "QUEUE_ERROR", complaint)
     return True
 
 

@@ -5,7 +5,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from fastgear.base.buffer cimport buffer_length
-from fastgear.base.list cimport link_is_linked, link_t
+from fastgear.base.list cimport link_is_linked, link_t, list_is_empty
 from fastgear.core.model cimport peer_t, state_t
 from fastgear.protocol.packet cimport PacketType, packet_t
 
@@ -25,6 +25,8 @@ cdef bint flow_is_spent(const state_t* state) noexcept nogil
 # A worker's job is over, or its client is: if its input waits for that, it goes on.
 cdef void flow_free_worker(state_t* state, peer_t* worker) noexcept nogil
 cdef void flow_free_workers(state_t* state, peer_t* client) noexcept nogil
+# All that are on a list by in_held go on.
+cdef void flow_free_held(state_t* state, link_t* held) noexcept nogil
 
 # The loop has sent so many bytes of peer.out.
 cdef void flow_sent(state_t* state, peer_t* peer, size_t length) noexcept nogil
@@ -51,12 +53,21 @@ cdef inline bint memory_is_short(const state_t* state, uint64_t more) noexcept n
 cdef inline peer_t* peer_from_in_slow(link_t* link) noexcept nogil:
     return <peer_t*>(<char*>link - <size_t>&(<peer_t*>NULL).in_slow)
 
+cdef inline size_t unsent(const peer_t* peer) noexcept nogil:
+    """Bytes that wait for it, be it on the store."""
+    return buffer_length(&peer.out) + buffer_length(&peer.behind)
+
+cdef inline bint is_answered(const peer_t* peer) noexcept nogil:
+    """Nothing waits for it, and nothing will by itself."""
+    return buffer_length(&peer.out) == 0 and list_is_empty(&peer.answers)
+
 cdef inline void flow_count(state_t* state, peer_t* peer) noexcept nogil:
-    """After every growth of peer.out."""
-    cdef size_t length = buffer_length(&peer.out)
-    state.effort += (length - peer.counted) >> 10
+    """After every change of peer.out and peer.behind but by sending."""
+    cdef size_t length = unsent(peer)
+    if length > peer.counted:
+        state.effort += (length - peer.counted) >> 10
     state.output += length - peer.counted
-    if state.speaker == peer:
+    if state.speaker == peer and length > peer.counted:
         peer.own += length - peer.counted
     peer.counted = length
     if length > state.settings.max_output and not link_is_linked(&peer.in_slow):

@@ -11,10 +11,12 @@ quarter, and a peer that is closing gets as long for any byte at all.
 Costly requests, of one peer or of many, fill a turn up to a bound; who comes after that goes on in the next one.
 """
 
-from fastgear.base.list cimport link_init, link_remove, link_unlink, list_first, list_init, list_is_empty, list_push_back
+from fastgear.base.list cimport (
+    link_init, link_remove, link_unlink, list_first, list_init, list_is_empty, list_pop_front, list_push_back,
+)
 from fastgear.base.buffer cimport buffer_consume
 from fastgear.core.jobs cimport job_by_handle, wait_from_in_job
-from fastgear.core.model cimport HOLD_CLIENT, HOLD_FULL, HOLD_NOTHING, HOLD_TURN, job_t
+from fastgear.core.model cimport HOLD_CLIENT, HOLD_FULL, HOLD_NOTHING, HOLD_STORE, HOLD_TURN, job_t
 from fastgear.protocol.packet cimport HEADER_SIZE
 
 cdef enum:
@@ -54,7 +56,7 @@ cdef inline peer_t* peer_from_in_resumed(link_t* link) noexcept nogil:
 
 cdef inline size_t own_output(const peer_t* peer) noexcept nogil:
     """At the most so much of what waits are answers to its own requests."""
-    return min(peer.own, buffer_length(&peer.out))
+    return min(peer.own, unsent(peer))
 
 
 cdef bint is_quiet(const uint8_t* bytes, size_t available) noexcept nogil:
@@ -71,12 +73,29 @@ cdef bint is_quiet(const uint8_t* bytes, size_t available) noexcept nogil:
     )
 
 
+cdef bint is_durable(const uint8_t* bytes, size_t available) noexcept nogil:
+    """Whether a submission of a background job begins here."""
+    cdef int type
+    if available < HEADER_SIZE or bytes[0] != 0:
+        return False
+    type = bytes[7]
+    return (
+        type == PacketType.SUBMIT_JOB_BG or type == PacketType.SUBMIT_JOB_HIGH_BG or type == PacketType.SUBMIT_JOB_LOW_BG
+        or type == PacketType.SUBMIT_JOB_EPOCH or type == PacketType.SUBMIT_JOB_SCHED
+        or type == PacketType.SUBMIT_REDUCE_JOB_BACKGROUND
+    )
+
+
 cdef bint flow_stops(state_t* state, peer_t* peer, const uint8_t* bytes, size_t available) noexcept nogil:
     cdef size_t own = own_output(peer)
     if own >= state.settings.pause_output and (
         own >= state.settings.max_output + state.settings.max_packet_size or not is_quiet(bytes, available)
     ):
         peer.hold = HOLD_FULL
+        return True
+    if buffer_length(&state.journal.filling.records) >= state.settings.max_journal and is_durable(bytes, available):
+        peer.hold = HOLD_STORE
+        list_push_back(&state.journal.held, &peer.in_held)
         return True
     if flow_is_spent(state):
         resume(state, peer)
@@ -100,7 +119,7 @@ cdef bint flow_stops_report(state_t* state, peer_t* peer, const packet_t* packet
     link = job.waits.next
     while link != &job.waits:
         client = wait_from_in_job(link).peer
-        if buffer_length(&client.out) > state.settings.max_output:
+        if unsent(client) > state.settings.max_output:
             peer.hold = HOLD_CLIENT
             list_push_back(&client.held, &peer.in_held)
             return True
@@ -116,8 +135,14 @@ cdef void resume(state_t* state, peer_t* peer) noexcept nogil:
 
 
 cdef void flow_free_workers(state_t* state, peer_t* client) noexcept nogil:
-    while not list_is_empty(&client.held):
-        flow_free_worker(state, peer_from_in_held(list_first(&client.held)))
+    flow_free_held(state, &client.held)
+
+
+cdef void flow_free_held(state_t* state, link_t* held) noexcept nogil:
+    cdef peer_t* peer
+    while not list_is_empty(held):
+        peer = peer_from_in_held(list_pop_front(held))
+        resume(state, peer)
 
 
 cdef void flow_free_worker(state_t* state, peer_t* worker) noexcept nogil:
@@ -147,7 +172,7 @@ cdef void flow_sent(state_t* state, peer_t* peer, size_t length) noexcept nogil:
 
 
 cdef void flow_review(state_t* state, peer_t* peer) noexcept nogil:
-    cdef size_t left = buffer_length(&peer.out)
+    cdef size_t left = unsent(peer)
     cdef size_t enough = state.settings.max_output - state.settings.max_output // 4
     if left <= enough:
         flow_free_workers(state, peer)
@@ -164,7 +189,7 @@ cdef void flow_review(state_t* state, peer_t* peer) noexcept nogil:
 
 cdef void flow_watch(state_t* state, peer_t* peer) noexcept nogil:
     """At the back of the list, since every peer gets the same time."""
-    cdef bint too_much = buffer_length(&peer.out) > state.settings.max_output
+    cdef bint too_much = unsent(peer) > state.settings.max_output
     peer.slow_until_ns = state.now_ns + state.settings.output_timeout_ns
     peer.slow_taken = peer.taken + (state.settings.max_output // 4 if too_much else 1)
     list_push_back(&state.slow, &peer.in_slow)
@@ -177,7 +202,7 @@ cdef void flow_cut_off(state_t* state) noexcept nogil:
         if peer.slow_until_ns > state.now_ns:
             return
         link_remove(&peer.in_slow)
-        if peer.taken >= peer.slow_taken:
+        if peer.taken >= peer.slow_taken or not list_is_empty(&peer.answers):
             flow_watch(state, peer)
         else:
             state.counters.cut_off += 1

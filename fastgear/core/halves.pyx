@@ -8,7 +8,7 @@ it began, and the end of its connection: whatever came next would be taken for t
 from fastgear.base.list cimport link_init, link_remove, list_first, list_init, list_is_empty
 from fastgear.base.status cimport FG_OK
 from fastgear.core.flow cimport peer_doom
-from fastgear.core.peers cimport peer_touch, send_error
+from fastgear.core.peers cimport output_of, peer_touch, send_error
 from fastgear.protocol.text cimport text_string
 
 
@@ -39,7 +39,7 @@ cdef void give_up(state_t* state, peer_t* peer) noexcept nogil:
     state.counters.unfinished += 1
     if peer.rest == NULL or peer.rest[0] == 0:
         send_error(state, peer, "TIMEOUT", "The rest of a packet did not come in time; the connection is closed")
-    elif text_string(&peer.out, "ERR TIMEOUT The+rest+of+a+line+did+not+come+in+time\r\n") != FG_OK:
+    elif text_string(output_of(peer), "ERR TIMEOUT The+rest+of+a+line+did+not+come+in+time\r\n") != FG_OK:
         peer_doom(state, peer)
     peer.closing = True
     peer_touch(state, peer)

@@ -27,9 +27,10 @@ ctypedef struct handle_t:
 cdef void jobs_init(state_t* state) noexcept nogil
 cdef void jobs_free(state_t* state) noexcept nogil
 
-# A job that stands nowhere yet; NULL when there is no memory for it.
+# A job that stands nowhere yet, with the next number or a given one; NULL when there is no memory for it.
 cdef job_t* job_new(state_t* state, const order_t* order) noexcept nogil
-# Forget a job that stands nowhere any more; its waits go with it.
+cdef job_t* job_new_numbered(state_t* state, const order_t* order, uint64_t number) noexcept nogil
+# Forget a job that stands nowhere any more; its waits go with it, and so does the store's knowledge of it.
 cdef void job_free(state_t* state, job_t* job) noexcept nogil
 
 # The number in one of our handles, which a job had or has; 0: it is none.
@@ -40,7 +41,7 @@ cdef job_t* job_by_order(state_t* state, const order_t* order) noexcept nogil
 # Any job with that unique; of the function where one is given.
 cdef job_t* job_by_unique(state_t* state, function_t* function, slice_t unique) noexcept nogil
 
-cdef void job_handle(const state_t* state, const job_t* job, handle_t* handle) noexcept nogil
+cdef void handle_init(const state_t* state, uint64_t number, handle_t* handle) noexcept nogil
 
 cdef int wait_add(state_t* state, job_t* job, peer_t* peer) noexcept nogil  # FG_OK or FG_ENOMEM
 cdef void wait_free(state_t* state, wait_t* wait) noexcept nogil
@@ -53,6 +54,9 @@ cdef inline wait_t* wait_from_in_job(link_t* link) noexcept nogil:
 
 cdef inline wait_t* wait_from_in_peer(link_t* link) noexcept nogil:
     return <wait_t*>(<char*>link - <size_t>&(<wait_t*>NULL).in_peer)
+
+cdef inline void job_handle(const state_t* state, const job_t* job, handle_t* handle) noexcept nogil:
+    handle_init(state, job.in_jobs.hash, handle)
 
 cdef inline slice_t job_unique(const job_t* job) noexcept nogil:
     cdef slice_t slice

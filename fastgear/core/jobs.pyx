@@ -19,6 +19,8 @@ from fastgear.base.table cimport (
     table_begin, table_cursor_t, table_each, table_first, table_free, table_init, table_insert, table_next, table_node_t,
     table_remove,
 )
+from fastgear.core.journal cimport journal_ended
+from fastgear.core.model cimport STORED_NOT
 from fastgear.protocol.encoder cimport format_u64, slice_of
 
 
@@ -102,6 +104,13 @@ cdef inline uint64_t weight(const job_t* job) noexcept nogil:
 
 
 cdef job_t* job_new(state_t* state, const order_t* order) noexcept nogil:
+    cdef job_t* job = job_new_numbered(state, order, state.next_number)
+    if job != NULL:
+        state.next_number += 1
+    return job
+
+
+cdef job_t* job_new_numbered(state_t* state, const order_t* order, uint64_t number) noexcept nogil:
     cdef job_t* job = allocate(order)
     if job == NULL:
         return NULL
@@ -117,13 +126,13 @@ cdef job_t* job_new(state_t* state, const order_t* order) noexcept nogil:
     job.background = order.background
     job.has_reducer = order.has_reducer
     job.has_key = makes_key(order.unique, order.workload)
-    job.in_jobs.hash = state.next_number
+    job.stored = STORED_NOT
+    job.in_jobs.hash = number
     if enter_tables(state, job, order) != FG_OK:
         if job.blob != NULL:
             blob_release(job.blob)
         fg_free(job)
         return NULL
-    state.next_number += 1
     state.memory += weight(job)
     return job
 
@@ -157,6 +166,8 @@ cdef void job_free(state_t* state, job_t* job) noexcept nogil:
     table_remove(&state.jobs, &job.in_jobs)
     if job.has_key:
         table_remove(&state.uniques, &job.in_uniques)
+    if job.stored != STORED_NOT:
+        journal_ended(state, job)
     release(state, job)
 
 
@@ -217,9 +228,9 @@ cdef job_t* job_by_unique(state_t* state, function_t* function, slice_t unique) 
     return NULL
 
 
-cdef void job_handle(const state_t* state, const job_t* job, handle_t* handle) noexcept nogil:
+cdef void handle_init(const state_t* state, uint64_t number, handle_t* handle) noexcept nogil:
     memcpy(handle.bytes, state.prefix, state.prefix_length)
-    handle.length = state.prefix_length + format_u64(handle.bytes + state.prefix_length, job.in_jobs.hash)
+    handle.length = state.prefix_length + format_u64(handle.bytes + state.prefix_length, number)
 
 
 cdef int wait_add(state_t* state, job_t* job, peer_t* peer) noexcept nogil:

@@ -35,12 +35,25 @@ cdef enum:                      # where a job is
     JOB_DELAYED = 0             # in state.epochs
     JOB_QUEUED = 1              # in its function's queue
     JOB_RUNNING = 2             # in its worker's jobs
+    JOB_STORING = 3             # nowhere before the store has it; its timer's key says when it is due
+
+cdef enum:                      # what the store knows of a job
+    STORED_NOT = 0              # nothing, and it need not
+    STORED_SOON = 1             # a record of it is on its way
+    STORED_SAFELY = 2           # it has it, and will be told of its end
+
+cdef enum:                      # how the store does
+    STORE_NONE = 0              # there is none: all jobs are in memory only
+    STORE_WELL = 1
+    STORE_TROUBLE = 2           # it failed, and is tried again
+    STORE_LOST = 3              # it failed for good
 
 cdef enum:                      # why a peer's input waits
     HOLD_NOTHING = 0            # it does not
     HOLD_FULL = 1               # until the peer has read more of the answers to its own requests
     HOLD_CLIENT = 2             # until a client, whom its next report is for, has; it is in that one's `held`
     HOLD_TURN = 3               # until the next turn: others come first; it is in state.resumed
+    HOLD_STORE = 4              # until the store has caught up; it is in state.journal.held
 
 ctypedef struct peer_t
 
@@ -57,6 +70,9 @@ ctypedef struct settings_t:     # chosen when the state is made, constant after 
     size_t pause_output         # unsent bytes of answers to a peer's own requests at which further ones wait
     int64_t output_timeout_ns   # how long a peer with more than max_output may take for a quarter of it
     int64_t input_timeout_ns    # how long a peer may be silent in the middle of a packet or a line; 0: for ever
+    bint durable                # there is a store for background jobs
+    uint32_t dead_after         # a stored job that is lost after so many attempts is put aside; 0: never
+    size_t max_journal          # bytes on their way to the store at which further durable submissions wait
     const char* verbose         # the word that the text command "verbose" answers
 
 # One named thing that workers can do. Owned by state.functions; freed by function_free.
@@ -65,7 +81,7 @@ ctypedef struct function_t:
     size_t id                   # small number, an index of state.by_id and of the bit sets; free again after the drop
     link_t queue[PRIORITIES]    # job_t.in_place, first to run first
     uint32_t queued[PRIORITIES] # their lengths
-    uint32_t delayed            # jobs not due yet
+    uint32_t delayed            # jobs not due yet, or not stored yet
     uint32_t running
     uint32_t workers            # connections with the ability
     uint32_t wakes              # workers with a NOOP under way for this function
@@ -92,7 +108,8 @@ ctypedef struct job_t:
     uint16_t reducer_length
     uint16_t attempts           # how often it was given out
     uint8_t priority
-    uint8_t place               # JOB_DELAYED, JOB_QUEUED, JOB_RUNNING
+    uint8_t place               # JOB_...
+    uint8_t stored              # STORED_...
     bint has_key                # in state.uniques
     bint background             # survives its clients
     bint has_reducer
@@ -104,6 +121,30 @@ ctypedef struct wait_t:
     link_t in_peer              # peer_t.waits
     job_t* job
     peer_t* peer
+
+# The answer to a submission that waits until the store has the job. Owned by its batch; freed by answer_free.
+ctypedef struct answer_t:
+    link_t in_batch             # batch_t.answers
+    link_t in_peer              # peer_t.answers; on no list once the peer has gone
+    peer_t* peer                # NULL: it has
+    uint64_t number             # of the job
+    uint64_t place              # how many bytes of all that was ever put into peer.behind come before it
+
+# Changes that the store takes as one. Owned by the journal.
+ctypedef struct batch_t:
+    buffer_t records            # see journal.pxd
+    size_t counted              # bytes of them that state.memory counts; large workloads are their jobs'
+    link_t answers              # answer_t.in_batch, in the order of the submissions
+
+# What is on its way to the store: one batch is being filled, while another is written by somebody else's thread.
+ctypedef struct journal_t:
+    uint8_t store               # STORE_...
+    bint writing                # the batch `written` is with that thread
+    batch_t filling
+    batch_t written
+    uint64_t storing            # jobs in JOB_STORING
+    link_t held                 # peer_t.in_held: clients whose next submission waits until there is room
+    char complaint[160]         # what clients are told while the store is not well
 
 # One worker's being able to do one function. Owned by state.abilities; freed by ability_free.
 ctypedef struct ability_t:
@@ -122,7 +163,7 @@ ctypedef struct peer_t:
     link_t in_woken             # state.woken: has a NOOP under way
     link_t in_served            # state.served: has grabs that wait, and now there is a job
     buffer_t out
-    size_t counted              # bytes of out that state.output counts
+    size_t counted              # bytes of out and behind that state.output counts
     size_t own                  # bytes of answers to its own requests since out was last empty
     uint64_t taken              # bytes that have left out since the beginning
     uint64_t id                 # never used again
@@ -151,6 +192,9 @@ ctypedef struct peer_t:
     link_t in_slow              # state.slow: has too much output, or is closing and has some
     int64_t slow_until_ns       # by then
     uint64_t slow_taken         # so many bytes must have left
+    link_t answers              # answer_t.in_peer: submissions whose jobs the store does not have yet
+    buffer_t behind             # output that must not come before those answers
+    uint64_t passed             # bytes that have left `behind` for `out` since the beginning
     # as a client
     link_t waits                # wait_t.in_peer
     # as a worker
@@ -182,6 +226,10 @@ ctypedef struct counters_t:     # since the start
     uint64_t rescues
     uint64_t cut_off            # peers that did not read
     uint64_t unfinished         # peers that did not finish what they began to say
+    uint64_t stored             # background jobs that the store has taken
+    uint64_t commits            # batches that it has taken
+    uint64_t store_failures     # batches that it has not
+    uint64_t dead               # jobs put aside, since they were given out too often
 
 # One job server. Owned by whoever called state_init.
 ctypedef struct state_t:
@@ -211,6 +259,7 @@ ctypedef struct state_t:
     size_t first_free_id        # no id below this is free
     bitset_t ready[PRIORITIES]  # ids of functions with queued jobs
     bitset_t needy              # ids of functions that have more queued jobs than wakes
+    journal_t journal
     heap_t epochs               # job_t.timer by wall time
     heap_t timeouts             # job_t.timer by monotonic time
     link_t woken                # peer_t.in_woken, oldest first

@@ -4,7 +4,7 @@
 from fastgear.base.alloc cimport fg_calloc, fg_free
 from fastgear.base.bitset cimport bitset_free, bitset_init
 from fastgear.base.blob cimport blob_release
-from fastgear.base.buffer cimport buffer_free, buffer_init
+from fastgear.base.buffer cimport buffer_free, buffer_init, buffer_length
 from fastgear.base.check cimport fg_check
 from fastgear.base.list cimport (
     link_init, link_is_linked, link_remove, link_unlink, list_init, list_is_empty, list_push_back,
@@ -28,6 +28,8 @@ cdef peer_t* peer_new(state_t* state) noexcept nogil:
     link_init(&peer.in_woken)
     link_init(&peer.in_served)
     buffer_init(&peer.out)
+    buffer_init(&peer.behind)
+    list_init(&peer.answers)
     bitset_init(&peer.can_do)
     list_init(&peer.waits)
     list_init(&peer.abilities)
@@ -42,6 +44,7 @@ cdef peer_t* peer_new(state_t* state) noexcept nogil:
 
 cdef void peer_free(state_t* state, peer_t* peer) noexcept nogil:
     fg_check(list_is_empty(&peer.waits) and list_is_empty(&peer.jobs) and list_is_empty(&peer.abilities))
+    fg_check(list_is_empty(&peer.answers) and buffer_length(&peer.behind) == 0)
     fg_check(not link_is_linked(&peer.in_woken) and not link_is_linked(&peer.in_served))
     link_unlink(&peer.in_dirty)
     link_unlink(&peer.in_doomed)
@@ -72,24 +75,20 @@ cdef inline void sent(state_t* state, peer_t* peer, int status) noexcept nogil:
         peer_doom(state, peer)
 
 
-cdef inline bint hears_nothing(const peer_t* peer) noexcept nogil:
-    return peer.deaf or link_is_linked(&peer.in_doomed)
-
-
 cdef void send_empty(state_t* state, peer_t* peer, int type) noexcept nogil:
     if not hears_nothing(peer):
-        sent(state, peer, encode_empty(&peer.out, type))
+        sent(state, peer, encode_empty(output_of(peer), type))
 
 
 cdef void send_parts(state_t* state, peer_t* peer, int type, const slice_t* parts, int count) noexcept nogil:
     if not hears_nothing(peer):
-        sent(state, peer, encode_packet(&peer.out, False, type, parts, count))
+        sent(state, peer, encode_packet(output_of(peer), False, type, parts, count))
 
 
 cdef void send_error(state_t* state, peer_t* peer, const char* code, const char* text) noexcept nogil:
     state.counters.refused += 1
     if not hears_nothing(peer):
-        sent(state, peer, encode_error(&peer.out, code, text))
+        sent(state, peer, encode_error(output_of(peer), code, text))
 
 
 cdef void send_data(
@@ -98,7 +97,7 @@ cdef void send_data(
     if hears_nothing(peer):
         return
     if blob != NULL:
-        sent(state, peer, encode_packet_blob(&peer.out, False, type, parts, count, blob, 0, blob.length))
+        sent(state, peer, encode_packet_blob(output_of(peer), False, type, parts, count, blob, 0, blob.length))
         return
     parts[count] = data  # callers leave room for it
-    sent(state, peer, encode_packet(&peer.out, False, type, parts, count + 1))
+    sent(state, peer, encode_packet(output_of(peer), False, type, parts, count + 1))

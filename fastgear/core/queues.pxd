@@ -14,6 +14,8 @@ cdef void queues_free(state_t* state) noexcept nogil
 cdef void queue_back(state_t* state, job_t* job) noexcept nogil
 cdef void queue_front(state_t* state, job_t* job) noexcept nogil
 cdef int queue_later(state_t* state, job_t* job, int64_t due_wall_ns) noexcept nogil  # FG_OK or FG_ENOMEM
+# Later if that is later; without memory for that now, rather too early than never.
+cdef void queue_when_due(state_t* state, job_t* job, int64_t due_wall_ns) noexcept nogil
 
 # The job that peer is to run next, out of the queue and into its hands; NULL when there is none.
 cdef job_t* queue_take(state_t* state, peer_t* peer) noexcept nogil

@@ -15,7 +15,7 @@ from fastgear.base.status cimport FG_OK
 from fastgear.core.flow cimport flow_free_worker, flow_is_spent
 from fastgear.core.functions cimport function_note_need
 from fastgear.core.jobs cimport job_from_in_place
-from fastgear.core.model cimport JOB_DELAYED, JOB_QUEUED, JOB_RUNNING, PRIORITIES, function_t
+from fastgear.core.model cimport JOB_DELAYED, JOB_QUEUED, JOB_RUNNING, JOB_STORING, PRIORITIES, function_t
 from fastgear.core.workers cimport wake_for
 
 cdef enum:
@@ -68,6 +68,11 @@ cdef int queue_later(state_t* state, job_t* job, int64_t due_wall_ns) noexcept n
     return status
 
 
+cdef void queue_when_due(state_t* state, job_t* job, int64_t due_wall_ns) noexcept nogil:
+    if due_wall_ns <= state.now_wall_ns or queue_later(state, job, due_wall_ns) != FG_OK:
+        queue_back(state, job)
+
+
 cdef ssize_t next_function(state_t* state, peer_t* peer, int priority) noexcept nogil:
     cdef ssize_t id = bitset_last_common(&peer.can_do, &state.ready[priority], peer.turn)
     if id < 0:
@@ -99,6 +104,10 @@ cdef void unplace(state_t* state, job_t* job) noexcept nogil:
     if job.place == JOB_DELAYED:
         heap_remove(&state.epochs, &job.timer)
         job.function.delayed -= 1
+        return
+    if job.place == JOB_STORING:
+        job.function.delayed -= 1
+        state.journal.storing -= 1
         return
     link_remove(&job.in_place)
     if job.place == JOB_QUEUED:

@@ -7,6 +7,7 @@ from fastgear.base.buffer cimport buffer_length
 from fastgear.base.heap cimport heap_entry_t, heap_top
 from fastgear.base.list cimport list_first, list_init, list_is_empty
 from fastgear.core.assign cimport assign_parked, forget_waits, give_back_all, time_out_due
+from fastgear.core.durable cimport durable_forget, durable_free, durable_go_on, durable_init, durable_is_behind
 from fastgear.core.flow cimport flow_cut_off, flow_free_workers, flow_init, flow_sent, peer_from_in_slow
 from fastgear.core.functions cimport function_queued, functions_free, functions_init
 from fastgear.core.halves cimport halves_give_up, halves_init, peer_from_in_halves
@@ -37,6 +38,7 @@ cdef void state_init(
     workers_init(state)
     queues_init(state)
     jobs_init(state)
+    durable_init(state)
     functions_init(state)
 
 
@@ -44,6 +46,7 @@ cdef void state_free(state_t* state) noexcept nogil:
     """Peers first, as if they had left; then the jobs that remain."""
     while not list_is_empty(&state.peers):
         state_disconnect(state, <peer_t*>list_first(&state.peers))  # in_peers is the first member
+    durable_free(state)
     jobs_free(state)
     queues_free(state)
     workers_free(state)
@@ -57,6 +60,7 @@ cdef void state_set_time(state_t* state, int64_t now_ns, int64_t now_wall_ns) no
 
 
 cdef void state_fire_due(state_t* state) noexcept nogil:
+    durable_go_on(state)
     queue_due(state)
     time_out_due(state)
     rescue(state, state.now_ns - state.settings.rescue_ns)
@@ -88,7 +92,7 @@ cdef int64_t state_next_due(const state_t* state) noexcept nogil:
         found = sooner(found, peer_from_in_slow(state.slow.next).slow_until_ns, state.now_ns)
     if state.halves.next != &state.halves:
         found = sooner(found, peer_from_in_halves(state.halves.next).half_until_ns, state.now_ns)
-    if state.resumed.next != &state.resumed:
+    if state.resumed.next != &state.resumed or durable_is_behind(state):
         found = 0
     return found
 
@@ -99,6 +103,7 @@ cdef peer_t* state_connect(state_t* state) noexcept nogil:
 
 cdef void state_disconnect(state_t* state, peer_t* peer) noexcept nogil:
     state_retire(state, peer)
+    durable_forget(state, peer)
     peer_free(state, peer)
 
 
@@ -116,11 +121,12 @@ cdef void peer_deafen(state_t* state, peer_t* peer) noexcept nogil:
     peer.deaf = True
     abilities_reset(state, peer)
     peer.parked = 0
+    durable_forget(state, peer)
     flow_sent(state, peer, buffer_length(&peer.out))
 
 
 cdef uint64_t state_work_left(const state_t* state) noexcept nogil:
-    cdef uint64_t left = 0
+    cdef uint64_t left = state.journal.storing
     cdef size_t id
     for id in range(state.by_id_length):
         if state.by_id[id] != NULL:

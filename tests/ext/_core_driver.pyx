@@ -9,15 +9,21 @@ from posix.uio cimport iovec
 
 from fastgear.base.buffer cimport buffer_gather, buffer_length
 from fastgear.base.list cimport link_is_linked, link_t, list_is_empty, list_pop_front
+from fastgear.core.durable cimport durable_hand_over, durable_is_done, durable_uncount, durable_written
 from fastgear.core.flow cimport flow_resume, flow_review, flow_sent
 from fastgear.core.input cimport input_continue, input_filled, input_receive, input_resume, input_wants
-from fastgear.core.model cimport HOLD_NOTHING, function_t, peer_t, settings_t, state_t
+from fastgear.core.journal cimport (
+    RECORD_ATTEMPT, RECORD_DEAD, RECORD_SUBMITTED, reader_t, record_t, records_begin, records_next,
+)
+from fastgear.core.model cimport HOLD_NOTHING, batch_t, function_t, peer_t, settings_t, state_t
 from fastgear.core.functions cimport function_wants_workers
 from fastgear.core.state cimport (
     state_connect, state_disconnect, state_fire_due, state_free, state_init, state_next_due, state_set_time,
     peer_deafen, state_retire, state_settle,
 )
 from fastgear.core.workers cimport ability_from_in_sleep
+
+from fastgear.protocol.packet cimport slice_t
 
 
 cdef class Core:
@@ -34,7 +40,8 @@ cdef class Core:
     def __cinit__(self, *, int job_retries=-1, bint timeout_fails=False, bint exceptions=False, int worker_wakeup=1,
                   int rescue_ms=50, long long max_queue=0, long long max_memory=0, size_t max_packet_size=1 << 26,
                   size_t max_output=1 << 26, double output_timeout=10.0, double input_timeout=60.0,
-                  bytes prefix=b"H:test:", long long first_number=1):
+                  bytes prefix=b"H:test:", long long first_number=1, bint durable=False, int dead_after=5,
+                  size_t max_journal=1 << 26):
         cdef settings_t settings
         cdef uint64_t key[2]
         self.verbose = b"ERROR"
@@ -52,6 +59,9 @@ cdef class Core:
         settings.pause_output = max_output // 4
         settings.output_timeout_ns = <long long>(output_timeout * 1e9)
         settings.input_timeout_ns = <long long>(input_timeout * 1e9)
+        settings.durable = durable
+        settings.dead_after = dead_after
+        settings.max_journal = max_journal
         settings.verbose = self.verbose
         state_init(&self.state, &settings, prefix, b"test", key, first_number)
         self.open = True
@@ -196,6 +206,43 @@ cdef class Core:
         """Seconds until something is due, or None."""
         due = state_next_due(&self.state)
         return None if due < 0 else due / 1e9
+
+    # -- the store
+
+    def hand_over(self):
+        """The records that are to be written now, each a tuple that begins with what happened; None: there are none."""
+        cdef batch_t* batch = durable_hand_over(&self.state)
+        cdef reader_t reader
+        cdef record_t record
+        cdef slice_t parts[4]
+        found = []
+        if batch == NULL:
+            return None
+        records_begin(&batch.records, &reader)
+        while records_next(&reader, &record, parts):
+            if record.kind == RECORD_SUBMITTED:
+                found.append(("submitted", record.number, *[parts[i].bytes[:parts[i].length] for i in range(4)],
+                              record.priority, record.due_wall_ns / 1e9, record.attempts))
+            elif record.kind == RECORD_ATTEMPT:
+                found.append(("attempt", record.number, record.attempts))
+            else:
+                found.append(("dead" if record.kind == RECORD_DEAD else "ended", record.number))
+        return found
+
+    def written(self, int outcome=0, bytes complaint=b""):
+        durable_written(&self.state, outcome, complaint)
+        state_settle(&self.state)
+
+    def uncount(self):
+        durable_uncount(&self.state)
+
+    @property
+    def all_is_written(self):
+        return durable_is_done(&self.state)
+
+    @property
+    def store(self):
+        return self.state.journal.store
 
     @property
     def time(self):

@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: MIT
+"""Jobs that a store has to have first: what waits for it, in what order, and what its failure does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from core.conftest import Talk
+from speak import request
+
+WRITTEN, FAILED, FAILED_FOR_GOOD = 0, 1, 2
+Connect = Callable[[], Talk]
+
+
+@pytest.fixture
+def core(make_core: Callable[..., Any]) -> Any:
+    return make_core(durable=True)
+
+
+def created(number: int) -> tuple[str, tuple[bytes, ...]]:
+    return ("JOB_CREATED", (b"H:test:%d" % number,))
+
+
+def refused(complaint: bytes) -> tuple[str, tuple[bytes, ...]]:
+    return ("ERROR", (b"QUEUE_ERROR", complaint))
+
+
+def submit(client: Talk, unique: bytes = b"", data: bytes = b"x", kind: str = "SUBMIT_JOB_BG") -> Any:
+    return client.say(kind, b"f", unique, data)
+
+
+def worker_of(talk: Connect, function: bytes = b"f") -> Talk:
+    worker = talk()
+    worker.send("CAN_DO", function)
+    return worker
+
+
+def test_it_is_acknowledged_and_given_out_once_it_is_written(core: Any, talk: Connect) -> None:
+    client, worker = talk(), worker_of(talk)
+    assert submit(client) == []
+    assert worker.say("GRAB_JOB") == [("NO_JOB", ())]
+    assert core.hand_over() == [("submitted", 1, b"f", b"", b"", b"x", 1, 0.0, 0)]
+    assert core.hand_over() is None, "one batch at a time"
+    assert worker.say("GRAB_JOB") == [("NO_JOB", ())]
+    worker.send("PRE_SLEEP")
+    core.written()
+    assert client.heard() == [created(1)]
+    assert worker.heard() == [("NOOP", ())]
+    assert worker.say("GRAB_JOB") == [("JOB_ASSIGN", (b"H:test:1", b"f", b"x"))]
+    worker.send("WORK_COMPLETE", b"H:test:1", b"")
+    assert core.hand_over() == [("attempt", 1, 1), ("ended", 1)]
+    assert not core.all_is_written
+    core.written()
+    assert core.all_is_written
+
+
+def test_foreground_jobs_do_not_wait(core: Any, talk: Connect) -> None:
+    client, worker = talk(), worker_of(talk)
+    assert client.say("SUBMIT_JOB", b"f", b"", b"x") == [created(1)]
+    assert worker.say("GRAB_JOB")[0][0] == "JOB_ASSIGN"
+    assert core.hand_over() is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "priority"),
+    [
+        ("SUBMIT_JOB_HIGH_BG", (), 0),
+        ("SUBMIT_JOB_LOW_BG", (), 2),
+        ("SUBMIT_JOB_EPOCH", (b"1700000100",), 1),
+        ("SUBMIT_REDUCE_JOB_BACKGROUND", (b"r", b"a"), 1),
+    ],
+)
+def test_every_kind_of_background_job_is_durable(
+    core: Any, talk: Connect, kind: str, more: tuple[bytes, ...], priority: int
+) -> None:
+    client = talk()
+    assert client.say(kind, b"f", b"u", *more, b"x") == []
+    ((what, number, function, unique, reducer, workload, found, due, attempts),) = core.hand_over()
+    assert (what, number, function, unique, workload, found, attempts) == (
+        "submitted",
+        1,
+        b"f",
+        b"u",
+        b"x",
+        priority,
+        0,
+    )
+    assert (reducer, due) == (b"r" if "REDUCE" in kind else b"", 1700000100.0 if "EPOCH" in kind else 0.0)
+    core.written()
+    assert client.heard() == [created(1)]
+
+
+def test_a_job_of_later_is_not_given_out_before(core: Any, talk: Connect) -> None:
+    client, worker = talk(), worker_of(talk)
+    client.send("SUBMIT_JOB_EPOCH", b"f", b"", b"1700000100", b"x")
+    core.hand_over()
+    core.written()
+    assert worker.say("GRAB_JOB") == [("NO_JOB", ())]
+    core.advance(101)
+    assert worker.say("GRAB_JOB")[0][0] == "JOB_ASSIGN"
+
+
+def test_the_answers_of_a_connection_keep_their_order(core: Any, talk: Connect) -> None:
+    """Whatever their kind, and over several batches; others hear theirs at once."""
+    client, other, worker = talk(), talk(), worker_of(talk)
+    client.send("ECHO_REQ", b"1")
+    client.send("SUBMIT_JOB", b"f", b"", b"foreground")
+    assert len(client.heard()) == 2
+    worker.say("GRAB_JOB")
+    submit(client)
+    core.hand_over()
+    client.send("ECHO_REQ", b"2")
+    worker.send("WORK_COMPLETE", b"H:test:1", b"result")
+    submit(client)
+    submit(client)
+    client.send("ECHO_REQ", b"3")
+    assert other.say("ECHO_REQ", b"at once") == [("ECHO_RES", (b"at once",))]
+    assert client.heard() == []
+    core.written()
+    assert client.heard() == [created(2), ("ECHO_RES", (b"2",)), ("WORK_COMPLETE", (b"H:test:1", b"result"))]
+    assert [kind for kind, *_ in core.hand_over()] == ["submitted", "submitted"]
+    core.written()
+    assert client.heard() == [created(3), created(4), ("ECHO_RES", (b"3",))]
+    assert client.say("ECHO_REQ", b"4") == [("ECHO_RES", (b"4",))]
+
+
+def test_text_commands_wait_as_well(core: Any, talk: Connect) -> None:
+    client = talk()
+    client.core.receive(client.id, request("SUBMIT_JOB_BG", b"f", b"", b"x") + b"version\n")
+    assert core.sent(client.id) == b""
+    core.hand_over()
+    core.written()
+    assert core.sent(client.id).endswith(b"OK test\n")
+
+
+def test_a_large_answer_that_waits_goes_on_by_reference(core: Any, talk: Connect) -> None:
+    client = talk()
+    submit(client)
+    data = bytes(range(256)) * 1000
+    client.send("ECHO_REQ", data)
+    submit(client)
+    core.hand_over()
+    core.written()
+    assert client.heard() == [created(1), ("ECHO_RES", (data,)), created(2)]
+    assert core.all_is_written
+
+
+@pytest.mark.parametrize("size", [0, 1, 16383, 16384, 100000])
+def test_workloads_of_any_size_get_there(core: Any, talk: Connect, size: int) -> None:
+    client, worker = talk(), worker_of(talk)
+    data = bytes(i * 7 % 256 for i in range(size))
+    submit(client, data=data)
+    submit(client, b"u", b"after it")
+    records = core.hand_over()
+    assert [record[5] for record in records] == [data, b"after it"]
+    core.written()
+    assert worker.say("GRAB_JOB")[0][1][2] == data
+
+
+# -- jobs that are the same ---------------------------------------------------------------------------------------------
+
+
+def test_a_second_submission_of_a_job_that_is_being_stored_waits_too(core: Any, talk: Connect) -> None:
+    first, second, third = talk(), talk(), talk()
+    submit(first, b"u")
+    assert submit(second, b"u") == []
+    assert len(core.hand_over()) == 1
+    assert submit(third, b"u") == []
+    core.written()
+    assert first.heard() == second.heard() == [created(1)]
+    assert third.heard() == [], "it came after the batch"
+    assert core.hand_over() is None
+    assert core.next_due() == 0
+    core.advance()
+    assert third.heard() == [created(1)]
+    assert core.all_is_written
+
+
+def test_a_foreground_job_becomes_durable(core: Any, talk: Connect) -> None:
+    client, other, worker = talk(), talk(), worker_of(talk)
+    client.send("SUBMIT_JOB", b"f", b"u", b"x")
+    assert worker.say("GRAB_JOB")[0][0] == "JOB_ASSIGN"
+    assert submit(other, b"u") == []
+    client.leave()
+    worker.send("WORK_COMPLETE", b"H:test:1", b"")
+    assert core.hand_over() == [("submitted", 1, b"f", b"u", b"", b"x", 1, 0.0, 1), ("ended", 1)]
+    core.written()
+    assert other.heard() == [created(1)]
+
+
+def test_a_foreground_submission_of_a_durable_job_is_answered_at_once(core: Any, talk: Connect) -> None:
+    client, other, worker = talk(), talk(), worker_of(talk)
+    submit(client, b"u")
+    assert other.say("SUBMIT_JOB", b"f", b"u", b"x") == [created(1)]
+    core.hand_over()
+    core.written()
+    worker.say("GRAB_JOB")
+    worker.send("WORK_COMPLETE", b"H:test:1", b"done")
+    assert other.heard() == [("WORK_COMPLETE", (b"H:test:1", b"done"))]
+
+
+# -- clients that leave -------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_leaves_meanwhile_loses_no_job(core: Any, talk: Connect) -> None:
+    client, worker = talk(), worker_of(talk)
+    submit(client)
+    client.send("ECHO_REQ", bytes(100000))
+    client.leave()
+    core.hand_over()
+    core.written()
+    assert worker.say("GRAB_JOB")[0][0] == "JOB_ASSIGN"
+    assert core.waiting_output == 0
+
+
+def test_one_that_cannot_be_sent_to_any_more_gets_nothing(core: Any, talk: Connect) -> None:
+    client = talk()
+    submit(client)
+    client.send("ECHO_REQ", b"behind")
+    core.deafen(client.id)
+    core.hand_over()
+    core.written()
+    assert client.heard() == []
+    assert core.waiting_output == 0
+
+
+def test_cancelled_before_it_is_written(core: Any, talk: Connect) -> None:
+    client, admin, worker = talk(), talk(), worker_of(talk)
+    submit(client)
+    core.hand_over()
+    assert admin.text(b"cancel job H:test:1\n") == b"OK\r\n"
+    core.written()
+    assert client.heard() == [created(1)]
+    assert worker.say("GRAB_JOB") == [("NO_JOB", ())]
+    assert core.hand_over() == [("ended", 1)]
+    core.written()
+
+
+# -- trouble ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_refuses_all_that_waits(core: Any, talk: Connect) -> None:
+    client, other, worker = talk(), talk(), worker_of(talk)
+    submit(client)
+    core.hand_over()
+    client.send("ECHO_REQ", b"between")
+    submit(client)
+    submit(other, b"u")
+    core.written(FAILED, b"the disk is full")
+    full = refused(b"the disk is full")
+    assert client.heard() == [full, ("ECHO_RES", (b"between",)), full]
+    assert other.heard() == [full]
+    assert worker.say("GRAB_JOB") == [("NO_JOB", ())]
+    assert submit(client) == [full], "until it is well again"
+    assert client.say("SUBMIT_JOB", b"f", b"", b"foreground")[0][0] == "JOB_CREATED"
+    assert core.counters["store_failures"] == 1
+
+
+def test_after_a_failure_what_may_have_got_there_is_taken_back(core: Any, talk: Connect) -> None:
+    client, worker = talk(), worker_of(talk)
+    submit(client)
+    core.hand_over()
+    core.written()
+    worker.say("GRAB_JOB")
+    worker.send("WORK_COMPLETE", b"H:test:1", b"")
+    submit(client)
+    assert [record[0] for record in core.hand_over()] == ["attempt", "ended", "submitted"]
+    core.written(FAILED, b"no")
+    assert core.hand_over() == [("attempt", 1, 1), ("ended", 1), ("ended", 2)], "what is known of older jobs stays"
+    core.written()
+    client.heard()
+    assert submit(client) == []
+    core.hand_over()
+    core.written()
+    assert client.heard() == [created(3)], "and service is back"
+    assert core.all_is_written
+
+
+def test_a_store_that_is_lost_takes_nothing_any_more(core: Any, talk: Connect) -> None:
+    client, worker = talk(), worker_of(talk)
+    submit(client)
+    core.hand_over()
+    core.written()
+    worker.say("GRAB_JOB")
+    assert submit(client) == [created(1)]
+    core.hand_over()
+    core.written(FAILED_FOR_GOOD, b"the store is lost")
+    assert client.heard() == [refused(b"the store is lost")]
+    worker.send("WORK_COMPLETE", b"H:test:1", b"")
+    assert core.hand_over() is None
+    assert submit(client) == [refused(b"the store is lost")]
+    assert core.all_is_written, "as far as it ever will be"
+
+
+def test_a_job_that_somebody_waits_for_goes_on_without_the_store(core: Any, talk: Connect) -> None:
+    client, other, worker = talk(), talk(), worker_of(talk)
+    submit(client, b"u")
+    other.send("SUBMIT_JOB", b"f", b"u", b"x")
+    core.hand_over()
+    core.written(FAILED, b"no")
+    assert client.heard() == [refused(b"no")]
+    worker.say("GRAB_JOB")
+    worker.send("WORK_COMPLETE", b"H:test:1", b"done")
+    assert other.heard() == [created(1), ("WORK_COMPLETE", (b"H:test:1", b"done"))]
+
+
+def test_a_foreground_job_that_was_to_become_durable_stays_one(core: Any, talk: Connect) -> None:
+    client, other, worker = talk(), talk(), worker_of(talk)
+    client.send("SUBMIT_JOB", b"f", b"u", b"x")
+    submit(other, b"u")
+    core.hand_over()
+    core.written(FAILED, b"no")
+    assert other.heard() == [refused(b"no")]
+    worker.say("GRAB_JOB")
+    worker.send("WORK_COMPLETE", b"H:test:1", b"done")
+    assert client.heard()[-1] == ("WORK_COMPLETE", (b"H:test:1", b"done"))
+    assert core.hand_over() == [("ended", 1)], "should some of it have got there"
+
+
+# -- bounds -------------------------------------------------------------------------------------------------------------
+
+
+def test_submissions_wait_while_too_much_is_on_its_way(make_core: Callable[..., Any]) -> None:
+    core = make_core(durable=True, max_journal=1000)
+    client, other = Talk(core), Talk(core)
+    for _ in range(10):
+        submit(client, data=bytes(200))
+    assert core.is_held(client.id)
+    assert other.say("SUBMIT_JOB", b"f", b"", b"x")[0][0] == "JOB_CREATED", "those of others do not"
+    heard = []
+    for _ in range(10):
+        if core.hand_over() is not None:
+            core.written()
+        heard += client.heard()
+    assert [name for name, _ in heard] == ["JOB_CREATED"] * 10
+    assert not core.is_held(client.id)
+    assert core.all_is_written
+
+
+def test_memory_is_given_back(core: Any, talk: Connect) -> None:
+    before = core.memory
+    client = talk()
+    for size in (10, 100000):
+        submit(client, data=bytes(size))
+    core.hand_over()
+    submit(client)
+    core.written(FAILED, b"no")
+    while core.hand_over() is not None:
+        core.written()
+    assert core.memory == before
+    assert core.all_is_written
+
+
+# -- attempts -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_is_lost_too_often_is_put_aside(make_core: Callable[..., Any]) -> None:
+    core = make_core(durable=True, dead_after=3)
+    client, waiter = Talk(core), Talk(core)
+    submit(client, b"u")
+    waiter.send("SUBMIT_JOB", b"f", b"u", b"x")
+    core.hand_over()
+    core.written()
+    for _ in range(3):
+        worker = worker_of(lambda: Talk(core))
+        assert worker.say("GRAB_JOB")[0][0] == "JOB_ASSIGN"
+        worker.leave()
+    assert core.hand_over() == [("attempt", 1, 1), ("attempt", 1, 2), ("attempt", 1, 3), ("dead", 1)]
+    assert waiter.heard()[-1] == ("WORK_FAIL", (b"H:test:1",))
+    assert worker_of(lambda: Talk(core)).say("GRAB_JOB") == [("NO_JOB", ())]
+    assert core.counters["dead"] == 1
+
+
+def test_a_number_of_retries_counts_instead(make_core: Callable[..., Any]) -> None:
+    core = make_core(durable=True, dead_after=5, job_retries=1)
+    client = Talk(core)
+    submit(client)
+    core.hand_over()
+    core.written()
+    worker = worker_of(lambda: Talk(core))
+    worker.say("GRAB_JOB")
+    worker.leave()
+    assert core.hand_over() == [("attempt", 1, 1), ("dead", 1)]
+
+
+def test_a_stop_in_good_order_is_no_attempt(core: Any, talk: Connect) -> None:
+    client, worker = talk(), worker_of(talk)
+    submit(client)
+    core.hand_over()
+    core.written()
+    worker.say("GRAB_JOB")
+    core.uncount()
+    assert core.hand_over() == [("attempt", 1, 1), ("attempt", 1, 0)]
