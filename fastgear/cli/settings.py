@@ -14,7 +14,7 @@ from fastgear.cli.common import CommandError, Parser
 from fastgear.cli.config_file import read_file
 from fastgear.cli.options import Given, add_options, check, gather
 from fastgear.config import ServerConfig, SupervisorConfig, options
-from fastgear.config.gearmand import GearmandConfig
+from fastgear.config.gearmand import SQLITE, GearmandConfig
 from fastgear.config.service import ServiceConfig
 from fastgear.errors import ConfigError
 from fastgear.server.listen import split_host_port
@@ -27,6 +27,7 @@ KINDS = {
     SupervisorConfig: "worker processes",
     GearmandConfig: "options of gearmand's that have no effect",
 }
+_OF_SQLITE = ("queue_type", "libsqlite3_db", "store_queue_on_shutdown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def read_settings(args: argparse.Namespace, environment: Mapping[str, str]) -> S
     listens = "listen" in given[ServerConfig]
     remarks = _remarks(given[GearmandConfig]) + _job_retries_remark(given[ServerConfig])
     service = ServiceConfig(**_values(given[ServiceConfig]))
-    server = ServerConfig(**_values(given[ServerConfig]))
+    server = ServerConfig(**_store(given) | _values(given[ServerConfig]))
     supervisor = SupervisorConfig(**_values(given[SupervisorConfig]))
     if not service.target and (args.workers is not None or "workers" in file):
         raise ConfigError(f"{given[SupervisorConfig]['workers'].where}: say what they are to run, with --import MODULE")
@@ -98,13 +99,32 @@ def _remarks(given: Mapping[str, Given]) -> tuple[str, ...]:
     """Raises CommandError, whose exit code is gearmand's, for an option that must not be passed over."""
     found = []
     for name, option, _ in options(GearmandConfig):
-        if name not in given or given[name].value is False:
+        if name not in given or given[name].value is False or (_is_sqlite(given) and name in _OF_SQLITE):
             continue
         value, where = given[name].value, given[name].where
         if option.refused and not (isinstance(value, str) and value.lower() in option.tolerated):
             raise CommandError(f"{where}: {option.refused}")
         found.append(f"{where} has no effect: {option.without_effect}")
     return tuple(found)
+
+
+def _is_sqlite(given: Mapping[str, Given]) -> bool:
+    return "queue_type" in given and str(given["queue_type"].value).lower() == SQLITE
+
+
+def _store(given: Mapping[Any, Mapping[str, Given]]) -> dict[str, Any]:
+    """What gearmand's SQLite queue is called here. Raises ConfigError where it is not said which, or said twice."""
+    asked = given[GearmandConfig]
+    if not _is_sqlite(asked):
+        return {}
+    if "libsqlite3_db" not in asked:
+        raise ConfigError(f"{asked['queue_type'].where}: say which file, with --libsqlite3-db FILE")
+    if "store" in given[ServerConfig]:
+        raise ConfigError(
+            f"{asked['libsqlite3_db'].where}: the store is already named by {given[ServerConfig]['store'].where}"
+        )
+    on_shutdown = "store_queue_on_shutdown" in asked and asked["store_queue_on_shutdown"].value
+    return {"store": asked["libsqlite3_db"].value} | ({"durability": "on-shutdown"} if on_shutdown else {})
 
 
 def _job_retries_remark(given: Mapping[str, Given]) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 """Options of gearmand (1.1 and 2.0, in any of its builds) that do nothing here, or that fastgear cannot honour.
 
 The first are accepted with a line in the log, so that a unit file needs no change. The others are refused: a server that
-was told to speak TLS or to store jobs must not run without doing so.
+was told to speak TLS or to store jobs must not run without doing so. Those of its SQLite queue have a meaning: they
+name fastgear's store.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Any
 
 from fastgear.config.option import check_fields, option
 
-__all__ = ["GearmandConfig"]
+__all__ = ["SQLITE", "GearmandConfig"]
 
-_NO_STORE = "jobs are kept in memory only, and gearmand's queue types are not there"
+_NO_STORE = "fastgear keeps jobs in memory, or in SQLite with --store FILE or --queue-type=libsqlite3; other stores are not there"
+SQLITE = "libsqlite3"
+_NOT_SQLITE = f"it takes effect with --queue-type={SQLITE} only"
 _NO_TLS = "it takes effect with --ssl only, which fastgear does not have"
 
 
@@ -36,6 +39,8 @@ class GearmandConfig:
     http_port: str | None = _ignored(
         "--http-port", "it belongs to --protocol=http, which fastgear does not have", kind="text"
     )
+    libsqlite3_db: str | None = _ignored("--libsqlite3-db", _NOT_SQLITE, kind="text")
+    store_queue_on_shutdown: bool | None = _ignored("--store-queue-on-shutdown", _NOT_SQLITE, kind="switch")
     ssl_ca_file: str | None = _ignored("--ssl-ca-file", _NO_TLS, kind="text", other_env=("GEARMAND_CA_CERTIFICATE",))
     ssl_certificate: str | None = _ignored(
         "--ssl-certificate", _NO_TLS, kind="text", other_env=("GEARMAND_SERVER_PEM",)
@@ -46,12 +51,9 @@ class GearmandConfig:
     ssl: bool | None = _refused("--ssl", "fastgear does not speak TLS; put it behind a TLS proxy", kind="switch")
     queue_type: str | None = _refused(
         "--queue-type -q",
-        tolerated=("builtin", "none"),
+        tolerated=("builtin", "none", SQLITE),
         without_effect="jobs are kept in memory, as gearmand's builtin queue does",
     )
-    store_queue_on_shutdown: bool | None = _refused("--store-queue-on-shutdown", kind="switch")
-    libsqlite3_db: str | None = _refused("--libsqlite3-db")
-    libsqlite3_table: str | None = _refused("--libsqlite3-table")
     libpq_conninfo: str | None = _refused("--libpq-conninfo")
     libpq_table: str | None = _refused("--libpq-table")
     redis_server: str | None = _refused("--redis-server")

@@ -109,6 +109,36 @@ class ServerConfig:
     max_queue: int = option(
         0, "--max-queue", "jobs of one function, unless maxqueue says otherwise; 0: no limit", low=0, high=2**31 - 1
     )
+    store: str = option(
+        "",
+        "--store",
+        "the file that keeps background jobs, so that they survive the server; without it they are in memory only",
+        kind="text",
+        metavar="FILE",
+    )
+    durability: str = option(
+        "full",
+        "--durability",
+        "when a stored job is acknowledged: full: it survives a loss of power; normal: it survives a crash of the server; "
+        "on-shutdown: jobs are stored when the server stops; off: the system writes when it likes",
+        kind="text",
+        choices=("full", "normal", "on-shutdown", "off"),
+    )
+    store_table: str = option(
+        "gearman_queue",
+        "--libsqlite3-table",
+        "the table of a file that gearmand wrote; its jobs are taken over once, and the file is fastgear's from then on",
+        kind="text",
+        metavar="TABLE",
+    )
+    dead_after: int = option(
+        5,
+        "--dead-after",
+        "how often a stored job that lost its worker is given out before it is put aside, unless --job-retries says; "
+        "0: without limit",
+        low=0,
+        high=65535,
+    )
     keepalive: bool = option(True, "--keepalive", "probe idle TCP connections", kind="switch")
     keepalive_idle_s: int = option(
         15,

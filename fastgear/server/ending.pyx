@@ -3,9 +3,8 @@
 
 from libc.stdint cimport uint32_t
 
-from fastgear.base.buffer cimport buffer_length
 from fastgear.base.list cimport link_remove, link_t, link_unlink, list_first, list_is_empty, list_push_back
-from fastgear.core.flow cimport flow_review
+from fastgear.core.flow cimport flow_review, is_answered
 from fastgear.core.state cimport state_disconnect, state_retire
 from fastgear.server.connection cimport connection_free, connection_is_lost, connection_unacknowledged
 from fastgear.server.model cimport (
@@ -60,7 +59,7 @@ cdef void close_locals(loop_t* loop) noexcept nogil:
 
 cdef void end_heard(loop_t* loop, connection_t* connection) noexcept nogil:
     """It will say nothing more. Its jobs and waits are over at once; what it has asked for before, it may still read."""
-    if buffer_length(&connection.peer.out) == 0:
+    if is_answered(connection.peer):
         mark_dead(loop, connection)
     elif not connection.peer.closing:
         state_retire(&loop.state, connection.peer)

@@ -27,7 +27,7 @@ from fastgear.server.sys cimport (
     CLOCK_MONOTONIC, clock_ns, condition_init, condition_wait, pthread_cond_broadcast, pthread_cond_destroy,
     pthread_cond_wait, pthread_mutex_lock, pthread_mutex_trylock, pthread_mutex_unlock,
 )
-from fastgear.server.turn cimport free_all_dead, set_time, turn
+from fastgear.server.turn cimport free_all_dead, offer_to_store, set_time, turn
 
 cdef enum:                      # how a wait ends
     LOCAL_READY = 0
@@ -60,6 +60,7 @@ cdef void speak(loop_t* loop, local_t* local, const uint8_t* bytes, size_t lengt
     state_settle(&loop.state)
     send_all(loop)
     free_all_dead(loop)
+    offer_to_store(loop)
     due_ns = state_next_due(&loop.state)
     if due_ns >= 0 and loop.state.now_ns + due_ns < loop.waits_until_ns:
         inbox_wake(&loop.inbox)

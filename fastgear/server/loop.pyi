@@ -4,7 +4,14 @@ class Loop:
     """The epoll loop and its state. `run` returns after `stop`; everything else is for other threads than its own."""
 
     def __new__(
-        cls, config: ServerConfig, prefix: bytes, version: bytes, verbose: bytes, random: bytes, first_number: int
+        cls,
+        config: ServerConfig,
+        prefix: bytes,
+        version: bytes,
+        verbose: bytes,
+        random: bytes,
+        first_number: int,
+        durable: bool = False,
     ) -> Loop: ...
     def listen(self, fd: int) -> None:
         """Own this listening descriptor from now on; before `run` only."""

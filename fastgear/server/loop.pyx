@@ -14,6 +14,7 @@ from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.core.model cimport settings_t
 from fastgear.core.state cimport state_free, state_init
 from fastgear.server.ending cimport close_connections, close_locals
+from fastgear.server.handover cimport handover_close, handover_free, handover_init
 from fastgear.server.inbox cimport (
     REQUEST_ADVANCE, REQUEST_COMMAND, REQUEST_PAUSE, REQUEST_REFUSED, REQUEST_STOP, inbox_ask, inbox_close, inbox_free, inbox_init,
     inbox_open, inbox_resume, request_t,
@@ -28,16 +29,18 @@ from fastgear.server.turn cimport run
 
 cdef enum:
     NS_PER_MS = 1000000
+    MAX_JOURNAL = 64 << 20      # bytes on their way to the store
 
 
 cdef class Loop:
 
     def __cinit__(self, config not None, bytes prefix not None, bytes version not None, bytes verbose not None,
-                  bytes random not None, unsigned long long first_number):
+                  bytes random not None, unsigned long long first_number, bint durable=False):
         cdef settings_t settings
         cdef uint64_t key[2]
         self.is_begun = True
         self.loop.epoll_fd = self.loop.spare_fd = self.loop.inbox.wake_fd = -1
+        handover_init(&self.loop.handover)
         list_init(&self.loop.listeners)
         list_init(&self.loop.connections)
         list_init(&self.loop.lingering)
@@ -47,7 +50,7 @@ cdef class Loop:
         pthread_mutex_init(&self.loop.lock, NULL)
         condition_init(&self.loop.aside)
         self.verbose = verbose  # settings point into it
-        read_settings(&settings, config, verbose)
+        read_settings(&settings, config, verbose, durable)
         memcpy(key, PyBytes_AS_STRING(random), sizeof(key))
         state_init(&self.loop.state, &settings, prefix, version, key, first_number)
         self.has_state = True
@@ -80,6 +83,7 @@ cdef class Loop:
             pthread_cond_destroy(&self.loop.aside)
             pthread_mutex_destroy(&self.loop.lock)
         inbox_free(&self.loop.inbox)
+        handover_free(&self.loop.handover)
         if self.loop.epoll_fd >= 0:
             close(self.loop.epoll_fd)
         if self.loop.spare_fd >= 0:
@@ -100,6 +104,7 @@ cdef class Loop:
         with nogil:
             run(&self.loop)
             inbox_close(&self.loop.inbox)
+            handover_close(&self.loop.handover)
 
     def stop(self, double drain_s):
         cdef request_t request
@@ -181,7 +186,7 @@ cdef bytes buffer_bytes(buffer_t* buffer):
     return b"".join(parts)
 
 
-cdef int read_settings(settings_t* settings, config, bytes verbose) except -1:
+cdef int read_settings(settings_t* settings, config, bytes verbose, bint durable) except -1:
     memset(settings, 0, sizeof(settings_t))
     settings.job_retries = config.job_retries
     settings.timeout_fails = config.timeout_policy == "fail"
@@ -195,5 +200,8 @@ cdef int read_settings(settings_t* settings, config, bytes verbose) except -1:
     settings.pause_output = config.max_output // 4
     settings.output_timeout_ns = <int64_t>config.output_timeout_s * 1000 * NS_PER_MS
     settings.input_timeout_ns = <int64_t>config.input_timeout_s * 1000 * NS_PER_MS
+    settings.durable = durable
+    settings.dead_after = config.dead_after
+    settings.max_journal = MAX_JOURNAL
     settings.verbose = PyBytes_AS_STRING(verbose)
     return 0

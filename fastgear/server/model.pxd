@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastgear.base.list cimport link_t
 from fastgear.core.model cimport peer_t, state_t
+from fastgear.server.handover cimport handover_t
 from fastgear.server.inbox cimport inbox_t
 from fastgear.server.sys cimport pthread_cond_t, pthread_mutex_t
 
@@ -59,6 +60,7 @@ ctypedef struct listener_t:
 ctypedef struct loop_t:
     state_t state
     inbox_t inbox
+    handover_t handover         # to the thread that writes to the store
     watch_t inbox_watch
     int epoll_fd
     int spare_fd                # given up for a moment when descriptors run out, so that somebody can be told

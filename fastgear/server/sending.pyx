@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What waits for connections goes out: one send each and turn."""
 
-from fastgear.base.buffer cimport buffer_length
 from fastgear.base.list cimport link_is_linked, link_t, list_is_empty, list_pop_front, list_push_back
+from fastgear.core.flow cimport is_answered
 from fastgear.core.model cimport peer_t
 from fastgear.core.state cimport peer_deafen
 from fastgear.server.connection cimport connection_watch, connection_write
@@ -58,7 +58,7 @@ cdef void send_one(loop_t* loop, connection_t* connection) noexcept nogil:
         prove_later(loop, connection)
     if connection.eof:
         end_heard(loop, connection)
-    elif connection.peer.closing and buffer_length(&connection.peer.out) == 0:
+    elif connection.peer.closing and is_answered(connection.peer):
         say_goodbye(loop, connection)
     if not connection_watch(loop.epoll_fd, connection):
         mark_dead(loop, connection)

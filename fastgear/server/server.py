@@ -7,6 +7,7 @@ the GIL between start and stop, so the program around it may.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -17,9 +18,12 @@ from types import TracebackType
 
 from fastgear.config import ServerConfig
 from fastgear.protocol.replies import parse_counters, parse_status, parse_workers
+from fastgear.server.changes import restore
 from fastgear.server.listen import Listener, listen_on
 from fastgear.server.local import Local
 from fastgear.server.loop import Loop
+from fastgear.server.writer import Writer, open_store
+from fastgear.storage.store import Store
 from fastgear.types import ServerSnapshot
 from fastgear.version import VERSION
 
@@ -31,7 +35,8 @@ class Server:
     """A Gearman job server inside this process.
 
     `listen` are addresses as `ServerConfig.listen` has them, port numbers (of 127.0.0.1), or socket objects, which are
-    duplicated; they take the place of the configuration's. Creating a server starts nothing; `start` or a `with` block
+    duplicated; they take the place of the configuration's. `store` is one of your own, in the place of the file that the
+    configuration names; the server closes it when it stops. Creating a server starts nothing; `start` or a `with` block
     does. Port 0 picks a free one, see `address`.
 
     `start`, `stop`, `command` and `snapshot` may be called from any thread. After a fork the child's copy is stopped and
@@ -42,8 +47,11 @@ class Server:
     '.\\n'
     """
 
-    def __init__(self, *listen: str | int | socket.socket, config: ServerConfig | None = None) -> None:
+    def __init__(
+        self, *listen: str | int | socket.socket, config: ServerConfig | None = None, store: Store | None = None
+    ) -> None:
         self.config = config or ServerConfig()
+        self._given_store = store
         self._listen = listen or self.config.listen
         if all(isinstance(address, str) for address in self._listen):
             self.config = replace(self.config, listen=tuple(str(address) for address in self._listen))
@@ -51,53 +59,85 @@ class Server:
         self._listeners: list[Listener] = []
         self._loop: Loop | None = None
         self._thread: threading.Thread | None = None
+        self._writer: Writer | None = None
         self._ended = threading.Event()
 
     # -- life cycle
 
     def start(self) -> None:
-        """Listen and serve. Raises OSError or ConfigError, naming the address, when that is not possible."""
+        """Listen, take the jobs that are stored, and serve.
+
+        Raises OSError or ConfigError, naming the address, or StoreError, when that is not possible.
+        """
         with self._lock:
             if self._loop is not None:
                 raise RuntimeError("this server runs already")
-            listeners = listen_on(self._listen, self.config)
-            try:
-                self._loop = self._make_loop(listeners)
-            except BaseException:
-                for listener in listeners:
-                    listener.close()
-                raise
-            self._listeners = listeners
-            self._ended = threading.Event()
-            self._thread = threading.Thread(
-                target=_run, args=(self._loop, self._ended), name="fastgear-server", daemon=True
-            )
-            _running.add(self)
-            try:
+            with contextlib.ExitStack() as undo:
+                self._listeners = listen_on(self._listen, self.config)
+                undo.callback(self._forget)
+                self._loop = self._make_loop()
+                if self._writer is not None:
+                    undo.callback(self._writer.close)
+                self._ended = threading.Event()
+                self._thread = threading.Thread(
+                    target=_run, args=(self._loop, self._ended), name="fastgear-server", daemon=True
+                )
+                _running.add(self)
                 self._thread.start()
-            except BaseException:
-                self._forget()
-                raise
+                if self._writer is not None:
+                    undo.callback(self._thread.join)
+                    undo.callback(self._loop.stop, 0.0)
+                    self._writer.start()
+                undo.pop_all()
 
-    def _make_loop(self, listeners: list[Listener]) -> Loop:
-        loop = Loop(
-            self.config,
-            (self.config.handle_prefix or f"H:{socket.gethostname()}")[:41].encode() + b":",
-            VERSION.encode(),
-            self.config.verbose.encode(),
-            os.urandom(16),
-            max(1, (time.time_ns() // 1000 - _EPOCH_2020_US) * 16),  # 1 where the clock was never set
-        )
-        for listener in listeners:
+    def _make_loop(self) -> Loop:
+        first_number = max(1, (time.time_ns() // 1000 - _EPOCH_2020_US) * 16)  # the clock may never have been set
+        store = self._given_store or open_store(self.config, first_number)
+        if store is None:
+            loop = self._empty_loop(self._own_prefix, first_number)
+        else:
+            loop = self._durable_loop(store, first_number)
+        for listener in self._listeners:
             loop.listen(listener.socket.detach())
         loop.open()
         return loop
+
+    def _durable_loop(self, store: Store, first_number: int) -> Loop:
+        """With the jobs of the store in it, under the handles that they had."""
+        try:
+            prefix = self._own_prefix if self.config.handle_prefix else store.prefix or self._own_prefix
+            if prefix != store.prefix:
+                store.remember_prefix(prefix)
+            loop = self._empty_loop(prefix, max(first_number, store.last_number + 1), durable=True)
+            for jobs in store.replay():
+                restore(loop, jobs)
+            self._writer = Writer(loop, store)
+        except BaseException:
+            store.close()
+            raise
+        return loop
+
+    @property
+    def _own_prefix(self) -> str:
+        return (self.config.handle_prefix or f"H:{socket.gethostname()}")[:41] + ":"
+
+    def _empty_loop(self, prefix: str, first_number: int, *, durable: bool = False) -> Loop:
+        return Loop(
+            self.config,
+            prefix.encode(),
+            VERSION.encode(),
+            self.config.verbose.encode(),
+            os.urandom(16),
+            first_number,
+            durable,
+        )
 
     def stop(self, drain: float | None = None) -> None:
         """Stop serving; doing so twice is fine.
 
         With `drain`, submissions are refused from now on and the server goes on until no job is queued or running, but
-        no longer than so many seconds (`float("inf")` for as long as it takes). Jobs that are left are lost. Answers under
+        no longer than so many seconds (`float("inf")` for as long as it takes). Jobs that are left are lost, but for those
+        that are stored. Answers under
         way may still arrive, as long as they get on: until the drain's time is over, and for two seconds after that.
 
         May be called again meanwhile, from another thread or after an exception of a signal handler has come out of it;
@@ -107,18 +147,22 @@ class Server:
             loop, thread, ended = self._loop, self._thread, self._ended
         if loop is None or thread is None:
             return
+        if self._writer is not None:
+            self._writer.hurry()
         loop.stop(min(drain or 0.0, _FOREVER_S))
         ended.wait()  # and not thread.join, which takes a thread for ended when a signal handler raises in it
         with self._lock:
             if self._loop is loop:
                 thread.join()
+                if self._writer is not None:
+                    self._writer.join()
                 self._forget()
 
     def _forget(self) -> None:
         _running.discard(self)
         for listener in self._listeners:
-            listener.remove_path()
-        self._loop = self._thread = None
+            listener.close()
+        self._loop = self._thread = self._writer = None
         self._listeners = []
 
     def __enter__(self) -> Server:
@@ -190,6 +234,7 @@ def _run(loop: Loop, ended: threading.Event) -> None:
 _running: weakref.WeakSet[Server] = weakref.WeakSet()
 _fork_lock = threading.Lock()
 _paused: list[tuple[Server, Loop]] = []
+_inherited: list[Writer | None] = []
 
 
 def _before_fork() -> None:
@@ -210,6 +255,7 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     for server, loop in _paused:
         loop.forget()
+        _inherited.append(server._writer)  # a database that is open in the parent must not even be closed here
         server._lock = threading.Lock()
         server._listeners = []  # their files are the parent's to remove
         server._forget()

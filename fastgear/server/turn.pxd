@@ -10,3 +10,4 @@ cdef int turn(loop_t* loop, int most_ms) noexcept nogil
 cdef void set_time(loop_t* loop) noexcept nogil
 # The end of what is not a turn, and has changed something all the same.
 cdef void free_all_dead(loop_t* loop) noexcept nogil
+cdef void offer_to_store(loop_t* loop) noexcept nogil

@@ -12,15 +12,17 @@ from fastgear.base.buffer cimport buffer_length
 from fastgear.base.list cimport link_t, list_first, list_is_empty
 from fastgear.base.status cimport FG_OK
 from fastgear.core.admin cimport answer_line
+from fastgear.core.durable cimport durable_hand_over, durable_is_done, durable_uncount, durable_written
 from fastgear.core.flow cimport flow_is_spent, flow_resume
 from fastgear.core.input cimport input_continue
-from fastgear.core.model cimport HOLD_NOTHING, peer_t
+from fastgear.core.model cimport HOLD_NOTHING, STORE_WELL, batch_t, peer_t
 from fastgear.core.state cimport state_fire_due, state_next_due, state_set_time, state_settle, state_work_left
 from fastgear.protocol.text cimport line_read, line_t
 from fastgear.server.connection cimport (
     connection_discard, connection_read, connection_unacknowledged, connection_unwatch,
 )
 from fastgear.server.ending cimport close_connections, close_locals, end_lingering, end_lost, free_dead, mark_dead
+from fastgear.server.handover cimport MAX_COMPLAINT, handover_answer_taken, handover_offer
 from fastgear.server.inbox cimport (
     REQUEST_ADVANCE, REQUEST_COMMAND, REQUEST_PAUSE, inbox_done, inbox_stand_still, inbox_take, request_t,
 )
@@ -39,6 +41,7 @@ cdef enum:
     MAX_EVENTS = 256            # handled in one turn
     FAREWELL_NS = 2000000000    # how long answers under way may take after the drain's end, or none of them get on before it
     STUCK_NS = 300000000        # how long none of them may get on after it
+    WRITING_NS = 10000000000    # how long the store may take at the end
     IDLE_MS = 200               # this long without work, and freed memory is given back
     LONGEST_MS = 86400000
     EPOCH_MS = 1000             # longest sleep while epoch jobs wait: the wall clock may be set meanwhile
@@ -54,6 +57,7 @@ cdef void run(loop_t* loop) noexcept nogil:
         stand_aside(loop)
         turn(loop, -1)
     close_listeners(loop)
+    durable_uncount(&loop.state)
     say_farewell(loop)
     close_connections(loop)
     close_locals(loop)
@@ -107,11 +111,13 @@ cdef int turn(loop_t* loop, int most_ms) noexcept nogil:
         handle_event(loop, <watch_t*>events[i].data.ptr, events[i].events)
     if loop.asked:
         handle_requests(loop)
+    hear_of_store(loop)
     state_fire_due(&loop.state)
     send_all(loop)
     end_lingering(loop)
     end_lost(loop)
     free_all_dead(loop)
+    offer_to_store(loop)
     return -1 if interrupted else 0
 
 
@@ -164,6 +170,20 @@ cdef void give_memory_back(loop_t* loop) noexcept nogil:
     if loop.memory_peak > loop.state.memory + loop.state.output + GIVE_BACK:
         malloc_trim(0)
         loop.memory_peak = loop.state.memory + loop.state.output
+
+
+cdef void hear_of_store(loop_t* loop) noexcept nogil:
+    cdef char complaint[MAX_COMPLAINT + 1]
+    cdef int outcome
+    if loop.state.journal.writing and handover_answer_taken(&loop.handover, &outcome, complaint):
+        durable_written(&loop.state, outcome, complaint)
+
+
+cdef void offer_to_store(loop_t* loop) noexcept nogil:
+    """All that has changed since it was offered something last; while it writes, that grows."""
+    cdef batch_t* batch = durable_hand_over(&loop.state)
+    if batch != NULL:
+        handover_offer(&loop.handover, &batch.records)
 
 
 cdef void free_all_dead(loop_t* loop) noexcept nogil:
@@ -272,8 +292,12 @@ cdef void begin_stop(loop_t* loop, int64_t limit_ns) noexcept nogil:
 
 cdef void say_farewell(loop_t* loop) noexcept nogil:
     """Nothing is read any more, but answers under way arrive: while they make progress, and for a bounded time."""
-    cdef uint64_t left = begin_farewell(loop), least = left
-    cdef int64_t least_at_ns = loop.state.now_ns
+    cdef uint64_t left, least
+    cdef int64_t least_at_ns
+    begin_farewell(loop)
+    finish_writing(loop)
+    left = least = unfinished_output(loop)
+    least_at_ns = loop.state.now_ns
     while left > 0 and loop.state.now_ns < loop.stop_at_ns + FAREWELL_NS and (
         loop.state.now_ns < least_at_ns + (FAREWELL_NS if loop.state.now_ns < loop.stop_at_ns else STUCK_NS)
     ):
@@ -284,7 +308,16 @@ cdef void say_farewell(loop_t* loop) noexcept nogil:
             least_at_ns = loop.state.now_ns
 
 
-cdef uint64_t begin_farewell(loop_t* loop) noexcept nogil:
+cdef void finish_writing(loop_t* loop) noexcept nogil:
+    """What happened to durable jobs still gets to the store, unless that is not well or takes too long."""
+    cdef int64_t until_ns = loop.state.now_ns + WRITING_NS
+    while (
+        loop.state.journal.store == STORE_WELL and not durable_is_done(&loop.state) and loop.state.now_ns < until_ns
+    ):
+        turn(loop, -1)
+
+
+cdef void begin_farewell(loop_t* loop) noexcept nogil:
     cdef link_t* link = loop.connections.next
     cdef connection_t* connection
     send_all(loop)
@@ -296,7 +329,6 @@ cdef uint64_t begin_farewell(loop_t* loop) noexcept nogil:
             note_output(loop, connection.peer)
     send_all(loop)
     free_all_dead(loop)
-    return unfinished_output(loop)
 
 
 cdef uint64_t unfinished_output(loop_t* loop) noexcept nogil:

@@ -458,20 +458,20 @@ def test_version_and_help(folder: Path) -> None:
 def test_options_without_a_meaning_here_get_a_line_in_the_log(folder: Path) -> None:
     words = {
         "threads": "8", "hashtable-buckets": "991", "http-port": "8080", "ssl-ca-file": "f", "ssl-certificate": "f",
-        "ssl-key": "f", "queue-type": "builtin",
+        "ssl-key": "f", "queue-type": "builtin", "libsqlite3-db": "f",
     }  # fmt: skip
     flags = [f"--{name}={value}" for name, value in words.items()]
-    with serving(folder, *HERE, *flags, "--round-robin") as server:
+    with serving(folder, *HERE, *flags, "--round-robin", "--store-queue-on-shutdown") as server:
         assert server.address
-        for name in (*words, "round-robin"):
+        for name in (*words, "round-robin", "store-queue-on-shutdown"):
             assert re.search(rf"^fastgear: --{name} has no effect: .+", server.log, re.MULTILINE), name
     with serving(folder, *HERE, environment={"GEARMAND_SERVER_KEY": "f"}) as server:
         assert server.address and "GEARMAND_SERVER_KEY has no effect" in server.log
 
 
 REFUSED = {
-    "--protocol": "http", "--ssl": "", "--queue-type": "libsqlite3", "--libsqlite3-db": "f", "--libpq-conninfo": "host=h",
-    "--redis-server": "h", "--store-queue-on-shutdown": "", "--mysql-host": "h", "--libmemcached-servers": "h",
+    "--protocol": "http", "--ssl": "", "--queue-type": "Postgres", "--libpq-conninfo": "host=h",
+    "--redis-server": "h", "--mysql-host": "h", "--libmemcached-servers": "h",
     "--libdrizzle-host": "h", "--libtokyocabinet-file": "f",
 }  # fmt: skip
 
@@ -495,6 +495,7 @@ TAKEN = [
     "-j3", "-j -1", "--keepalive-idle=3", "--keepalive-idle=-1", "--keepalive-interval=3", "--keepalive-interval -1",
     "--keepalive-count=3", "--keepalive-count=-1", "--listen=10", "--listen localhost", "-L ::1", "--log-file=x",
     "-l none", "-l stderr", "--pid-file=x", "-P x", "--port=1", "-p 1", "-p1", "-p=1", "--queue-type=builtin", "-q none",
+    "--libsqlite3-db=x", "-q libsqlite3 --libsqlite3-db x --libsqlite3-table=t",
     "--ssl-ca-file=x", "--ssl-certificate=x", "--ssl-key=x", "--threads=2", "-t 0", "-t2", "-t -1", "--user=nobody",
     "-u no-such-user", "--verbose=DEBUG", "--verbose FATAL", "--worker-wakeup=1", "-w 0", "-w 300", "--config-file=good.conf",
     "--help", "-h", "--version", "-V", "--", "--port=1 --listen=h --backlog=3 -j 0 --verbose INFO -d",
@@ -515,9 +516,8 @@ ONLY_GEARMAND = {
     "--config-file=ignored.conf": "what is no option there does nothing, without a word",
     "--protocol=http": "not there",
     "--ssl": "not there; Debian's gearmand takes it and speaks plain text",
-    "--queue-type=libsqlite3": "not there",
+    "--queue-type=libsqlite3": "it would find out when it starts that it was not told which file",
     "--queue-type=nonsense": "it would find out when it starts",
-    "--libsqlite3-db=x": "not there",
     "--libpq-conninfo=x": "not there",
     "--redis-server=x": "not there",
     "--mysql-host=x": "not there",

@@ -299,8 +299,22 @@ def test_no_store_is_the_store_there_is() -> None:
     for value in ("builtin", "Builtin", "none"):
         (remark,) = settings("-q", value).remarks
         assert remark.startswith("--queue-type has no effect: jobs are kept in memory")
-    with pytest.raises(CommandError, match="--queue-type: jobs are kept in memory only"):
+    with pytest.raises(CommandError, match="--queue-type: fastgear keeps jobs in memory, or in SQLite"):
+        settings("-q", "Postgres")
+
+
+def test_gearmands_sqlite_queue_is_a_store() -> None:
+    found = settings("-q", "LibSQLite3", "--libsqlite3-db", "f")
+    assert (found.server.store, found.server.durability, found.server.store_table) == ("f", "full", "gearman_queue")
+    assert found.remarks == ()
+    more = ("--libsqlite3-table", "t", "--store-queue-on-shutdown")
+    found = settings("-q", "libsqlite3", "--libsqlite3-db", "f", *more)
+    assert (found.server.durability, found.server.store_table) == ("on-shutdown", "t")
+    assert settings("-q", "libsqlite3", "--libsqlite3-db", "f", *more, "--durability", "off").server.durability == "off"
+    with pytest.raises(ConfigError, match="--queue-type: say which file, with --libsqlite3-db FILE"):
         settings("-q", "libsqlite3")
+    with pytest.raises(ConfigError, match="--libsqlite3-db: the store is already named by --store"):
+        settings("-q", "libsqlite3", "--libsqlite3-db", "f", "--store", "g")
 
 
 def test_no_second_try_is_remarked_upon_since_it_once_was_no_limit() -> None:

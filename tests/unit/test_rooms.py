@@ -17,7 +17,7 @@ ALLOWED = {
     "base": set(),
     "protocol": {"base"},
     "core": {"base", "protocol"},
-    "server": {"base", "protocol", "core"},
+    "server": {"base", "protocol", "core", "storage"},
     "client": {"protocol"},
     "worker": {"protocol"},
     "admin": {"protocol"},

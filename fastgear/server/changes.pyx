@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""The journal's records as Python objects, for the thread that writes to the store; and stored jobs back into the core."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint16_t
+
+from fastgear.base.blob cimport blob_copy, blob_release
+from fastgear.base.buffer cimport buffer_t
+from fastgear.base.status cimport FG_OK
+from fastgear.core cimport durable
+from fastgear.core.functions cimport function_find_or_create
+from fastgear.core.jobs cimport order_t
+from fastgear.core.journal cimport (
+    RECORD_ATTEMPT, RECORD_DEAD, RECORD_ENDED, RECORD_SUBMITTED, reader_t, record_t, records_begin, records_next,
+)
+from fastgear.core.model cimport LARGE_PACKET, MAX_FUNCTION_NAME, MAX_UNIQUE, PRIORITIES
+from fastgear.protocol.encoder cimport slice_of
+from fastgear.protocol.packet cimport slice_t
+from fastgear.server.handover cimport handover_answer, handover_take
+from fastgear.server.inbox cimport inbox_wake
+from fastgear.server.loop cimport Loop
+
+WRITTEN = durable.WRITTEN
+FAILED = durable.FAILED
+FAILED_FOR_GOOD = durable.FAILED_FOR_GOOD
+
+
+# -- out --------------------------------------------------------------------------------------------------------------
+
+def take_changes(Loop loop not None):
+    cdef const buffer_t* records
+    with nogil:
+        records = handover_take(&loop.loop.handover)
+    return read_changes(records) if records != NULL else None
+
+
+def answer_changes(Loop loop not None, int outcome, str complaint not None):
+    cdef bytes text = complaint.encode(errors="replace")
+    handover_answer(&loop.loop.handover, outcome, text)
+    inbox_wake(&loop.loop.inbox)
+
+
+cdef inline bytes bytes_of(slice_t part):
+    return PyBytes_FromStringAndSize(<const char*>part.bytes, part.length)
+
+
+cdef tuple submitted_of(const record_t* record, const slice_t* parts):
+    return (
+        record.number, bytes_of(parts[0]), bytes_of(parts[1]), bytes_of(parts[2]) if record.has_reducer else None,
+        bytes_of(parts[3]), record.priority, record.due_wall_ns, record.attempts, record.at_wall_ns,
+    )
+
+
+cdef tuple read_changes(const buffer_t* records):
+    """Of the attempts of a job the last one counts, and none where its end is here too."""
+    cdef list submitted = [], dead = [], ended = []
+    cdef dict attempts = {}
+    cdef reader_t reader
+    cdef record_t record
+    cdef slice_t parts[4]
+    records_begin(records, &reader)
+    while records_next(&reader, &record, parts):
+        if record.kind == RECORD_SUBMITTED:
+            submitted.append(submitted_of(&record, parts))
+        elif record.kind == RECORD_ATTEMPT:
+            attempts[record.number] = record.attempts
+        elif record.kind == RECORD_ENDED:
+            ended.append(record.number)
+            attempts.pop(record.number, None)
+        elif record.kind == RECORD_DEAD:
+            dead.append((record.number, f"its worker was lost, {record.attempts} times in all", record.at_wall_ns))
+    return submitted, [(count, number) for number, count in attempts.items()], dead, ended
+
+
+# -- in ---------------------------------------------------------------------------------------------------------------
+
+def restore(Loop loop not None, jobs):
+    for job in jobs:
+        check(job)
+        restore_one(loop, job)
+
+
+cdef int check(job) except -1:
+    """What comes from a file may be anything."""
+    number, function, unique, reducer, _, priority, _, attempts, *_ = job
+    if not 0 < number < 1 << 63 or not 0 <= priority < PRIORITIES or not 0 <= attempts <= 0xFFFF:
+        raise ValueError(f"stored job {number} has an impossible number, priority or count of attempts")
+    if not 0 < len(function) <= MAX_FUNCTION_NAME or len(unique) > MAX_UNIQUE or len(reducer or b"") > MAX_FUNCTION_NAME:
+        raise ValueError(f"stored job {number} has a function, a unique or a reducer of impossible length")
+    return 0
+
+
+cdef inline slice_t slice_from(bytes part):
+    return slice_of(PyBytes_AS_STRING(part), len(part))
+
+
+cdef int restore_one(Loop loop, job) except -1:
+    """A large workload is in a blob, as it is where one arrives."""
+    cdef order_t order
+    cdef int status
+    cdef bytes reducer = job[3], workload = job[4]
+    order.function = function_find_or_create(&loop.loop.state, slice_from(job[1]))
+    order.unique = slice_from(job[2])
+    order.has_reducer = reducer is not None
+    order.reducer = slice_from(reducer) if reducer is not None else slice_of(NULL, 0)
+    order.workload = slice_from(workload)
+    order.priority = <uint8_t>job[5]
+    order.background = True
+    order.blob = blob_copy(order.workload.bytes, order.workload.length) if len(workload) > LARGE_PACKET else NULL
+    if order.function == NULL or (order.blob == NULL and len(workload) > LARGE_PACKET):
+        raise MemoryError()
+    status = durable.durable_restore(&loop.loop.state, &order, job[0], <uint16_t>job[7], job[6])
+    if order.blob != NULL:
+        blob_release(order.blob)
+    if status != FG_OK:
+        raise MemoryError()
+    return 0

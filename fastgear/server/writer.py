@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""The thread that writes to the store what the loop hands over, and tells the loop how it went. The loop never waits for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from fastgear.config import ServerConfig
+from fastgear.errors import StoreTrouble
+from fastgear.server.changes import FAILED, FAILED_FOR_GOOD, WRITTEN, answer_changes, take_changes
+from fastgear.server.loop import Loop
+from fastgear.storage.store import Batch, Store
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+_log = logging.getLogger("fastgear.store")
+
+
+def open_store(config: ServerConfig, numbers_from: int) -> Store | None:
+    """The one that the configuration names. Raises StoreError when it cannot be used, StoreInUse when another process does.
+
+    Jobs that come from a queue of gearmand's get numbers above `numbers_from`.
+    """
+    if not config.store:
+        return None
+    from fastgear.storage.sqlite import SqliteStore
+
+    store = SqliteStore(
+        config.store, durability=config.durability, gearmand_table=config.store_table, numbers_from=numbers_from
+    )
+    if store.imported:
+        _log.warning("%s was gearmand's: its %d jobs are taken over", config.store, store.imported)
+    return store
+
+
+class Writer:
+    """Writes until the loop has ended, and closes the store then.
+
+    Trouble is tried again by itself, at growing pauses of up to a second; what it says is logged once. After any other
+    failure nothing is written any more: the store may be damaged.
+    """
+
+    def __init__(self, loop: Loop, store: Store) -> None:
+        self._loop, self._store = loop, store
+        self._complaint = ""
+        self._pause_s = _FIRST_PAUSE_S
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fastgear-store", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def hurry(self) -> None:
+        """The server is about to stop: make no more pauses."""
+        self._ending.set()
+
+    def join(self) -> None:
+        """Wait for the end, which comes after that of the loop."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (changes := take_changes(self._loop)) is not None:
+                outcome = self._write(Batch(*changes))
+                answer_changes(self._loop, outcome, self._complaint)
+                if outcome == FAILED:
+                    self._ending.wait(self._pause_s)
+                    self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        finally:
+            self.close()
+
+    def _write(self, batch: Batch) -> int:
+        try:
+            self._store.append(batch)
+        except StoreTrouble as error:
+            self._complain(str(error), "; background jobs are refused until it works again")
+            return FAILED
+        except Exception as error:  # whatever it is, a thread that died would let clients wait for ever
+            self._complain(str(error) or type(error).__name__, "; background jobs are refused until the next start")
+            return FAILED_FOR_GOOD
+        if self._complaint:
+            _log.warning("the store works again")
+        self._complaint, self._pause_s = "", _FIRST_PAUSE_S
+        return WRITTEN
+
+    def _complain(self, text: str, what_now: str) -> None:
+        """Once for each change."""
+        complaint = f"The store cannot take the job: {text}"
+        if complaint != self._complaint:
+            _log.error("the store has trouble: %s%s", text, what_now)
+        self._complaint = complaint
+
+    def close(self) -> None:
+        """Close the store; for when the thread was never started."""
+        try:
+            self._store.close()
+        except Exception as error:
+            _log.error("the store did not close well: %s", error)

@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: MIT
+"""Jobs that survive their server, over sockets and with real files; and a store that is slow, or has trouble."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import run_server
+from serving import Peer
+from speak import cut, request
+from storage.memory import MemoryStore
+
+from fastgear import (
+    Client,
+    Priority,
+    Server,
+    ServerConfig,
+    ServerError,
+    StoreError,
+    StoreInUse,
+    StoreLost,
+    StoreTrouble,
+    Worker,
+)
+from fastgear.storage.sqlite import SqliteStore
+from fastgear.storage.store import Batch
+
+pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand's stores are its own")
+
+HERE = "127.0.0.1:0"
+
+
+class StubbornStore(MemoryStore):
+    """Slow, or in trouble, as it is told."""
+
+    def __init__(self, *, pause_s: float = 0.0) -> None:
+        super().__init__()
+        self.pause_s = pause_s
+        self.error: Exception | None = None
+        self.appends = 0
+        self.closed = False
+
+    def append(self, batch: Batch) -> None:
+        self.appends += 1
+        time.sleep(self.pause_s)
+        if self.error is not None:
+            raise self.error
+        super().append(batch)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@contextlib.contextmanager
+def durable_server(path: Path, **options: object) -> Iterator[Server]:
+    with Server(config=ServerConfig(listen=(HERE,), store=str(path / "jobs.db"), **options)) as server:  # type: ignore[arg-type]
+        yield server
+
+
+def run_all(address: str, function: str = "f", seconds: float = 10) -> list[bytes]:
+    """The workloads of all jobs that are there, in the order in which they are given out; all of them are done."""
+    found = []
+    with Peer(address) as peer:
+        peer.socket.sendall(request("CAN_DO", function.encode()) + request("GRAB_JOB"))
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            name, args = peer.receive()
+            if name == "NO_JOB":
+                return found
+            found.append(args[2])
+            peer.socket.sendall(request("WORK_COMPLETE", args[0], b"") + request("GRAB_JOB"))
+    raise AssertionError(f"they do not end: {len(found)}, {found[:3]}, {found[-3:]}")
+
+
+# -- another life -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("durability", ["full", "normal", "on-shutdown", "off"])
+def test_jobs_come_back_in_their_order_under_their_handles(tmp_path: Path, durability: str) -> None:
+    names = {Priority.HIGH: b"high", Priority.NORMAL: b"normal", Priority.LOW: b"low"}
+    with durable_server(tmp_path, durability=durability) as server, Client(server.address) as client:
+        handles = {
+            client.submit_background("f", name + b"%d" % i, priority=priority)
+            for i in range(3)
+            for priority, name in names.items()
+        }
+        client.submit("f", b"a foreground job goes with its client")
+    with durable_server(tmp_path, durability=durability) as server, Client(server.address) as client:
+        assert all(client.status(handle).known for handle in handles)
+        assert client.submit_background("other") not in handles
+        assert run_all(server.address) == [name + b"%d" % i for name in names.values() for i in range(3)]
+    with durable_server(tmp_path, durability=durability) as server, Client(server.address) as client:
+        assert not any(client.status(handle).known for handle in handles)
+        assert run_all(server.address, "other") == [b""]
+
+
+def test_all_of_a_job_comes_back(tmp_path: Path) -> None:
+    """Whatever bytes they are, and those without a unique apart."""
+    data = bytes(range(256)) * 100
+    with durable_server(tmp_path) as server, Peer(server.address) as peer:
+        for args in (
+            (b"f-\xff", b"u\xfe", data),
+            (b"f-\xff", b"", b"1"),
+            (b"f-\xff", b"", b"2"),
+            (b"f-\xff", b"-", b"3"),
+        ):
+            peer.send("SUBMIT_JOB_BG", *args)
+            assert peer.receive()[0] == "JOB_CREATED"
+        peer.send("SUBMIT_REDUCE_JOB_BACKGROUND", b"f-\xff", b"", b"reducer", b"", b"4")
+        assert peer.receive()[0] == "JOB_CREATED"
+    with durable_server(tmp_path) as server, Peer(server.address) as peer:
+        peer.send("SUBMIT_JOB_BG", b"f-\xff", b"u\xfe", b"the same")
+        assert peer.receive()[0] == "JOB_CREATED"
+        peer.send("CAN_DO", b"f-\xff")
+        found = []
+        for _ in range(5):
+            peer.send("GRAB_JOB_ALL")
+            found.append(peer.receive())
+        assert [(args[2], args[-1]) for _, args in found] == [
+            (b"u\xfe", data), (b"", b"1"), (b"", b"2"), (b"-", b"3"), (b"", b"4"),
+        ]  # fmt: skip
+        assert found[-1][0] == "JOB_ASSIGN_ALL" and found[-1][1][3] == b"reducer"
+        peer.send("GRAB_JOB")
+        assert peer.receive()[0] == "NO_JOB"
+
+
+def test_delayed_jobs_come_back_and_run_when_they_are_due(tmp_path: Path) -> None:
+    with durable_server(tmp_path) as server, Client(server.address) as client:
+        client.submit_background("f", b"later", at=time.time() + 1.2)
+        client.submit_background("f", b"much later", at=time.time() + 1000)
+    with durable_server(tmp_path) as server:
+        assert run_all(server.address) == []
+        deadline = time.monotonic() + 10
+        while (found := run_all(server.address)) == []:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert found == [b"later"]
+
+
+def test_a_running_job_is_given_out_again_and_a_stop_in_good_order_is_no_attempt(tmp_path: Path) -> None:
+    with durable_server(tmp_path) as server, Client(server.address) as client:
+        client.submit_background("f", b"x")
+    for _ in range(3):
+        with contextlib.ExitStack() as stack, durable_server(tmp_path, dead_after=1) as server:
+            peer = stack.enter_context(Peer(server.address))  # which outlives the server
+            peer.send("CAN_DO", b"f")
+            peer.send("GRAB_JOB")
+            assert peer.receive()[0] == "JOB_ASSIGN"
+    with durable_server(tmp_path) as server:
+        assert run_all(server.address) == [b"x"]
+
+
+def test_a_job_that_costs_too_many_workers_is_put_aside(tmp_path: Path) -> None:
+    with durable_server(tmp_path, dead_after=3) as server, Client(server.address) as client:
+        handle = client.submit_background("f", b"poison")
+        for _ in range(3):
+            with Peer(server.address) as peer:
+                peer.send("CAN_DO", b"f")
+                peer.send("GRAB_JOB")
+                assert peer.receive()[0] == "JOB_ASSIGN"
+            deadline = time.monotonic() + 5
+            while client.status(handle).running:
+                assert time.monotonic() < deadline
+        assert run_all(server.address) == []
+        assert server.snapshot().counters["dead_total"] == 1
+    with SqliteStore(tmp_path / "jobs.db") as store:
+        (dead,) = store.dead()
+        assert (dead.job.workload, dead.job.attempts) == (b"poison", 3)
+        assert dead.reason == "its worker was lost, 3 times in all"
+
+
+def test_kill_9_loses_no_acknowledged_job(tmp_path: Path) -> None:
+    """benchmarks/durable_kills.py does so a thousand times."""
+    random.seed(7)
+    acknowledged: set[bytes] = set()
+    done: set[bytes] = set()
+    for cycle in range(8):
+        with run_server("fastgear", tmp_path, f"--store={tmp_path}/jobs.db", may_end=True) as server:
+            killer = threading.Timer(random.uniform(0.02, 0.15), os.kill, (server.pid, signal.SIGKILL))
+            killer.start()
+            with Peer(server.address) as client, Peer(server.address) as worker:
+                worker.send("CAN_DO", b"f")
+                try:
+                    for i in range(10_000):
+                        name = b"%d-%d" % (cycle, i)
+                        client.send("SUBMIT_JOB_BG", b"f", name, name)
+                        assert client.receive()[0] == "JOB_CREATED"
+                        acknowledged.add(name)
+                        if i % 2:
+                            worker.send("GRAB_JOB")
+                            done.add(worker.receive()[1][2])
+                except (OSError, AssertionError):  # it was killed
+                    pass
+            killer.join()
+    with run_server("fastgear", tmp_path, f"--store={tmp_path}/jobs.db") as server:
+        left = run_all(server.address)
+    assert acknowledged <= done | set(left)
+    assert len(left) == len(set(left))
+
+
+# -- a slow store -------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_but_who_submits_durable_jobs_feels_a_slow_store(tmp_path: Path) -> None:
+    store = StubbornStore(pause_s=2.0)
+    with Server(HERE, store=store) as server, Client(server.address) as client, Client(server.address) as other:
+        worker = Worker(server.address)
+        worker.register("f", lambda job: job.workload)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        begin = time.monotonic()
+        waiting = threading.Thread(target=client.submit_background, args=("g",))
+        waiting.start()
+        times = []
+        while time.monotonic() < begin + 1.5:
+            start = time.perf_counter()
+            assert other.submit("f", b"x").result(5) == b"x"
+            times.append(time.perf_counter() - start)
+        waiting.join()
+        assert time.monotonic() - begin >= 2.0
+        assert store.appends == 1
+        assert statistics.quantiles(times, n=100)[98] < 0.2
+        worker.stop()
+        thread.join()
+
+
+def test_submissions_that_come_together_are_written_together() -> None:
+    store = StubbornStore(pause_s=0.2)
+    with Server(HERE, store=store) as server, Peer(server.address) as peer:
+        for i in range(1000):
+            peer.send("SUBMIT_JOB_BG", b"f", b"", b"%d" % i)
+        assert [peer.receive()[0] for _ in range(1000)] == ["JOB_CREATED"] * 1000
+        assert store.appends <= 4
+        assert server.snapshot().counters["commits_total"] == store.appends
+
+
+def test_a_stop_waits_for_what_is_being_written() -> None:
+    store = StubbornStore(pause_s=0.5)
+    server = Server(HERE, store=store)
+    server.start()
+    with Peer(server.address) as peer:
+        peer.send("SUBMIT_JOB_BG", b"f", b"", b"x")
+        time.sleep(0.1)
+        server.stop()
+        assert peer.receive()[0] == "JOB_CREATED"
+    assert store.closed
+    with Server(HERE, store=store) as server:
+        assert run_all(server.address) == [b"x"]
+
+
+# -- trouble ------------------------------------------------------------------------------------------------------------
+
+
+def refusal(client: Client) -> str:
+    with pytest.raises(ServerError) as caught:
+        client.submit_background("f")
+    assert caught.value.code == "QUEUE_ERROR"
+    return caught.value.text
+
+
+def test_trouble_is_told_once_and_service_comes_back_by_itself(caplog: pytest.LogCaptureFixture) -> None:
+    store = StubbornStore()
+    with Server(HERE, store=store) as server, Client(server.address) as client:
+        before = client.submit_background("f", b"before")
+        store.error = StoreTrouble("the disk is full")
+        with caplog.at_level(logging.WARNING):
+            for _ in range(5):
+                assert refusal(client) == "The store cannot take the job: the disk is full"
+                time.sleep(0.05)
+            assert run_all(server.address) == [b"before"], "all else goes on"
+            store.error = None
+            deadline = time.monotonic() + 5
+            while True:
+                try:
+                    client.submit_background("f", b"after")
+                    break
+                except ServerError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
+        assert [record.message for record in caplog.records] == [
+            "the store has trouble: the disk is full; background jobs are refused until it works again",
+            "the store works again",
+        ]
+        assert not client.status(before).known
+    with Server(HERE, store=store) as server:
+        assert run_all(server.address) == [b"after"], "the end of the first one was written in the end"
+
+
+@pytest.mark.parametrize("kind", [StoreLost, RuntimeError])
+def test_after_a_failure_for_good_only_durable_jobs_are_refused(kind: type[Exception]) -> None:
+    store = StubbornStore()
+    with Server(HERE, store=store) as server, Client(server.address) as client:
+        client.submit_background("f", b"before")
+        store.error = kind("fsync failed")
+        assert "fsync failed" in refusal(client)
+        store.error, appends = None, store.appends
+        assert "fsync failed" in refusal(client)
+        assert run_all(server.address) == [b"before"]
+        assert store.appends == appends, "it is not tried again"
+    with Server(HERE, store=store) as server:
+        assert run_all(server.address) == [b"before"], "it runs at least once"
+
+
+def test_a_store_that_another_server_has_is_not_opened(tmp_path: Path) -> None:
+    with durable_server(tmp_path) as server:
+        address = server.address
+        other = Server(config=ServerConfig(listen=(HERE,), store=str(tmp_path / "jobs.db")))
+        with pytest.raises(StoreInUse):
+            other.start()
+        assert not other.running
+        with Client(address) as client:
+            client.submit_background("f")
+
+
+def test_a_server_that_cannot_have_its_store_leaves_nothing_open(tmp_path: Path) -> None:
+    (tmp_path / "jobs.db").write_text("this is no database, and long enough to be sure of it" * 10)
+    with pytest.raises(StoreError, match=r"jobs\.db"), durable_server(tmp_path):
+        pass
+
+
+# -- the process around it ----------------------------------------------------------------------------------------------
+
+
+def test_a_fork_keeps_its_hands_off_the_store(tmp_path: Path) -> None:
+    with durable_server(tmp_path) as server, Client(server.address) as client:
+        client.submit_background("f", b"1")
+        pid = os.fork()
+        if pid == 0:
+            server.stop()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        client.submit_background("f", b"2")
+        with pytest.raises(StoreInUse):
+            Server(config=ServerConfig(listen=(HERE,), store=str(tmp_path / "jobs.db"))).start()
+    with durable_server(tmp_path) as server:
+        assert run_all(server.address) == [b"1", b"2"]
+
+
+def test_a_connection_without_a_socket_submits_durable_jobs(tmp_path: Path) -> None:
+    with durable_server(tmp_path) as server:
+        local = server.connect()
+        local.send(request("SUBMIT_JOB_BG", b"f", b"", b"x") + request("ECHO_REQ", b"behind"))
+        found, rest = [], b""
+        deadline = time.monotonic() + 10
+        while len(found) < 2:
+            assert time.monotonic() < deadline
+            more, rest = cut(rest + local.receive(1.0))
+            found += more
+        assert [name for name, _ in found] == ["JOB_CREATED", "ECHO_RES"]
+        local.close()
+    with durable_server(tmp_path) as server:
+        assert run_all(server.address) == [b"x"]
+
+
+def test_who_hangs_up_its_side_still_gets_its_answer() -> None:
+    with Server(HERE, store=StubbornStore(pause_s=0.3)) as server, Peer(server.address) as peer:
+        peer.send("SUBMIT_JOB_BG", b"f", b"", b"x")
+        peer.socket.shutdown(socket.SHUT_WR)
+        assert peer.receive()[0] == "JOB_CREATED"
