@@ -22,7 +22,7 @@ from fastgear.core.journal cimport (
     batch_drop_records, batch_init, journal_attempt, journal_is_open, journal_submitted, journal_take_back,
 )
 from fastgear.core.model cimport (
-    JOB_DELAYED, JOB_STORING, STORE_LOST, STORE_NONE, STORE_TROUBLE, STORE_WELL, STORED_NOT,
+    JOB_DELAYED, JOB_RUNNING, JOB_STORING, STORE_LOST, STORE_NONE, STORE_TROUBLE, STORE_WELL, STORED_NOT,
     STORED_SAFELY, STORED_SOON, answer_t, journal_t,
 )
 from fastgear.core.peers cimport hears_nothing, peer_touch
@@ -267,18 +267,17 @@ cdef void give_up(state_t* state, batch_t* batch) noexcept nogil:
 
 
 cdef void refuse_job(state_t* state, job_t* job) noexcept nogil:
-    """One that others wait for goes on without the store, as their foreground job; so does one that stood somewhere before."""
+    """One that somebody waits for, or runs, goes on as a foreground job, without the store."""
     if job == NULL or job.stored != STORED_SOON:
         return
     job.stored = STORED_NOT
-    if job.place != JOB_STORING:
-        return
-    unplace(state, job)
-    if list_is_empty(&job.waits):
-        job_free(state, job)
-        return
     job.background = False
-    queue_when_due(state, job, job.timer.key)
+    if list_is_empty(&job.waits) and job.place != JOB_RUNNING:
+        unplace(state, job)
+        job_free(state, job)
+    elif job.place == JOB_STORING:
+        unplace(state, job)
+        queue_when_due(state, job, job.timer.key)
 
 
 # -- another life -----------------------------------------------------------------------------------------------------

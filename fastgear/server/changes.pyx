@@ -52,9 +52,12 @@ cdef tuple submitted_of(const record_t* record, const slice_t* parts):
 
 
 cdef tuple read_changes(const buffer_t* records):
-    """Of the attempts of a job the last one counts, and none where its end is here too."""
-    cdef list submitted = [], dead = [], ended = []
-    cdef dict attempts = {}
+    """Of the attempts of a job the last one counts, and none where its end is here too.
+
+    An end comes before the submission of the same job only where that was taken back after a failure and made again.
+    """
+    cdef list submitted = [], dead = []
+    cdef dict attempts = {}, ended = {}
     cdef reader_t reader
     cdef record_t record
     cdef slice_t parts[4]
@@ -62,14 +65,15 @@ cdef tuple read_changes(const buffer_t* records):
     while records_next(&reader, &record, parts):
         if record.kind == RECORD_SUBMITTED:
             submitted.append(submitted_of(&record, parts))
+            ended.pop(record.number, None)
         elif record.kind == RECORD_ATTEMPT:
             attempts[record.number] = record.attempts
         elif record.kind == RECORD_ENDED:
-            ended.append(record.number)
+            ended[record.number] = None
             attempts.pop(record.number, None)
         elif record.kind == RECORD_DEAD:
             dead.append((record.number, f"its worker was lost, {record.attempts} times in all", record.at_wall_ns))
-    return submitted, [(count, number) for number, count in attempts.items()], dead, ended
+    return submitted, [(count, number) for number, count in attempts.items()], dead, list(ended)
 
 
 # -- in ---------------------------------------------------------------------------------------------------------------

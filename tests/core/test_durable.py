@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from core.conftest import Talk
-from speak import request
+from speak import packets, request
 
 WRITTEN, FAILED, FAILED_FOR_GOOD = 0, 1, 2
 Connect = Callable[[], Talk]
@@ -353,6 +354,36 @@ def test_memory_is_given_back(core: Any, talk: Connect) -> None:
     assert core.all_is_written
 
 
+@pytest.mark.parametrize("outcome", [WRITTEN, FAILED, FAILED_FOR_GOOD])
+def test_every_allocation_may_fail_without_harm(make_core: Callable[..., Any], outcome: int) -> None:
+    from fastgear.base.alloc import fail_after
+
+    for n in range(60):
+        core = make_core(durable=True)
+        ids = [core.connect(), core.connect()]
+        fail_after(n)
+        try:
+            core.receive(ids[1], request("CAN_DO", b"f"))
+            for data in (b"x", b"y" * 3000, b"z" * 40_000):
+                for part in (slice(17_000), slice(17_000, None)):
+                    if not core.is_closing(ids[0]):
+                        core.receive(ids[0], request("SUBMIT_JOB_BG", b"f", b"u" + data[:1], data)[part])
+                core.receive(ids[0], request("ECHO_REQ", data) if not core.is_closing(ids[0]) else b"")
+            for _ in range(2):
+                if core.hand_over() is not None:
+                    core.written(outcome, b"no")
+            core.receive(ids[1], request("GRAB_JOB_UNIQ") * 3)
+        finally:
+            fail_after(-1)
+        core.check()
+        probe = core.connect()
+        core.receive(probe, request("ECHO_REQ", b"alive"))
+        assert packets(core.sent(probe)) == [("ECHO_RES", (b"alive",))]
+        for id in ids:
+            core.disconnect(id)
+        core.close()
+
+
 # -- attempts -----------------------------------------------------------------------------------------------------------
 
 
@@ -393,3 +424,155 @@ def test_a_stop_in_good_order_is_no_attempt(core: Any, talk: Connect) -> None:
     worker.say("GRAB_JOB")
     core.uncount()
     assert core.hand_over() == [("attempt", 1, 1), ("attempt", 1, 0)]
+
+
+# -- at random ----------------------------------------------------------------------------------------------------------
+
+
+class Play:
+    """Clients and workers do this and that, while a store writes, fails, and sometimes has written all the same."""
+
+    def __init__(self, core: Any, seed: int) -> None:
+        self.core, self.random = core, random.Random(seed)
+        self.stored: dict[int, bytes] = {}
+        self.under_way: list[Any] | None = None
+        self.asked: dict[Talk, list[str]] = {}
+        self.heard: dict[Talk, list[Any]] = {}
+        self.held: list[tuple[Talk, bytes]] = []
+        self.workers: list[Talk] = []
+
+    def client(self) -> Talk:
+        if len(self.asked) < 4 or self.random.random() < 0.05:
+            client = Talk(self.core)
+            self.asked[client], self.heard[client] = [], []
+            return client
+        return self.random.choice(list(self.asked))
+
+    def submit(self) -> None:
+        kinds = ["SUBMIT_JOB_BG"] * 3 + ["SUBMIT_JOB", "SUBMIT_JOB_HIGH_BG", "SUBMIT_JOB_EPOCH"]
+        kind, client = self.random.choice(kinds), self.client()
+        due = (b"%d" % (int(self.core.time) + self.random.randrange(-5, 20)),) if kind == "SUBMIT_JOB_EPOCH" else ()
+        unique = self.random.choice([b"", b"", b"a", b"b", b"-"])
+        self.asked[client].append("job")
+        client.send(kind, b"f", unique, *due, bytes(self.random.choice([1, 10, 20_000])))
+
+    def echo(self) -> None:
+        client = self.client()
+        self.asked[client].append("echo")
+        client.send("ECHO_REQ", bytes(self.random.choice([0, 30, 3000])))
+
+    def leave(self) -> None:
+        if self.asked and self.random.random() < 0.3:
+            client = self.random.choice(list(self.asked))
+            del self.asked[client], self.heard[client]
+            client.leave()
+
+    def grab(self) -> None:
+        if len(self.workers) < 3:
+            self.workers.append(worker_of(lambda: Talk(self.core)))
+        worker = self.random.choice(self.workers)
+        for name, args in worker.say("GRAB_JOB"):
+            if name == "JOB_ASSIGN":
+                self.held.append((worker, args[0]))
+
+    def report(self) -> None:
+        if self.held:
+            worker, handle = self.held.pop(self.random.randrange(len(self.held)))
+            if self.random.random() < 0.8:
+                worker.send("WORK_COMPLETE", handle, b"result")
+            else:
+                worker.send("WORK_FAIL", handle)
+
+    def lose_worker(self) -> None:
+        if self.workers and self.random.random() < 0.2:
+            worker = self.workers.pop()
+            self.held = [(who, handle) for who, handle in self.held if who is not worker]
+            worker.leave()
+
+    def cancel(self) -> None:
+        if self.stored and self.random.random() < 0.3:
+            admin = Talk(self.core)
+            admin.text(b"cancel job H:test:%d\n" % self.random.choice(list(self.stored)))
+            admin.leave()
+
+    def write(self) -> None:
+        if self.under_way is None:
+            self.under_way = self.core.hand_over()
+        elif self.random.random() < 0.8:
+            self.apply(self.under_way)
+            self.under_way = None
+            self.core.written(WRITTEN)
+        else:
+            if self.random.random() < 0.5:
+                self.apply(self.under_way)
+            self.under_way = None
+            self.core.written(FAILED, b"no")
+
+    def apply(self, records: list[Any]) -> None:
+        for kind, number, *more in records:
+            if kind == "submitted":
+                self.stored[number] = more[3]
+            elif kind in ("dead", "ended"):
+                self.stored.pop(number, None)
+
+    def advance(self) -> None:
+        self.core.advance(self.random.choice([0.0, 0.1, 3.0]))
+
+    def listen(self) -> None:
+        """Each hears as many answers as it asked, in the order of its questions; results come whenever they do."""
+        for client, heard in self.heard.items():
+            heard += [name for name, _ in client.heard() if not name.startswith("WORK")]
+            named = ["echo" if name == "ECHO_RES" else "job" for name in heard]
+            assert named == self.asked[client][: len(named)]
+
+    def settle(self) -> None:
+        for _ in range(50):
+            self.listen()  # which lets those go on who had to wait
+            if self.core.all_is_written and self.under_way is None:
+                return
+            self.write_well()
+
+    def write_well(self) -> None:
+        records = self.under_way if self.under_way is not None else self.core.hand_over()
+        self.under_way = None
+        if records is not None:
+            self.apply(records)
+            self.core.written(WRITTEN)
+        self.core.advance(0.0)
+
+    def known(self) -> set[int]:
+        admin = Talk(self.core)
+        lines = [line.split(b"\t") for line in admin.text(b"show jobs\n").split(b"\n")]
+        admin.leave()
+        return {int(line[0].rpartition(b":")[2]) for line in lines if len(line) == 4 and line[3] == b"1"}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_happens_the_store_has_the_jobs_that_the_server_has(make_core: Callable[..., Any], seed: int) -> None:
+    core = make_core(durable=True, dead_after=3, max_journal=random.Random(seed).choice([500, 1 << 26]))
+    play = Play(core, seed)
+    deeds = [play.submit] * 6 + [
+        play.echo,
+        play.grab,
+        play.grab,
+        play.report,
+        play.report,
+        play.write,
+        play.write,
+        play.write,
+    ]
+    deeds += [play.leave, play.lose_worker, play.cancel, play.advance]
+    for step in range(400):
+        play.random.choice(deeds)()
+        if step % 7 == 0:
+            play.listen()
+        if step % 100 == 99:
+            play.settle()
+            assert play.known() == set(play.stored)
+            assert all(len(heard) == len(play.asked[client]) for client, heard in play.heard.items())
+    play.settle()
+    for talk in [*play.asked, *play.workers]:
+        talk.leave()
+    while core.hand_over() is not None:
+        core.written()
+    assert core.waiting_output == 0
