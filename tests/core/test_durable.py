@@ -426,6 +426,159 @@ def test_a_stop_in_good_order_is_no_attempt(core: Any, talk: Connect) -> None:
     assert core.hand_over() == [("attempt", 1, 1), ("attempt", 1, 0)]
 
 
+# -- workloads that stay in the store -----------------------------------------------------------------------------------
+
+DATA = [bytes([i]) * 600 for i in range(5)]
+
+
+@pytest.fixture
+def short(make_core: Callable[..., Any]) -> Any:
+    """A core that keeps one of DATA in memory, with three jobs that are stored."""
+    core = make_core(durable=True, store_memory=1000)
+    client = Talk(core)
+    for data in DATA[:3]:
+        submit(client, data=data)
+    core.hand_over()
+    core.written()
+    client.leave()
+    return core
+
+
+def assigned(number: int) -> tuple[str, tuple[bytes, ...]]:
+    return ("JOB_ASSIGN", (b"H:test:%d" % number, b"f", DATA[number - 1]))
+
+
+def test_what_is_over_the_limit_is_brought_when_a_worker_takes_it(short: Any) -> None:
+    assert short.kept == 600
+    worker = worker_of(lambda: Talk(short))
+    assert worker.say("GRAB_JOB") == [assigned(1)]
+    assert worker.say("GRAB_JOB") == []
+    assert short.hand_over() == [("attempt", 1, 1), ("wanted", 2)]
+    short.bring(2, DATA[1])
+    short.written()
+    assert worker.heard() == [assigned(2)]
+    assert short.hand_over() == [("attempt", 2, 1)], "it counts once it was told"
+    for number in (1, 2):
+        worker.send("WORK_COMPLETE", b"H:test:%d" % number, b"")
+    assert short.kept == 0
+
+
+def test_grabs_that_come_together_are_answered_in_order(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    short.receive(worker.id, request("GRAB_JOB") * 4 + request("ECHO_REQ", b"last"))
+    found = worker.heard()
+    for number in (2, 3):
+        assert ("wanted", number) in short.hand_over()
+        short.bring(number, DATA[number - 1])
+        short.written()
+        found += worker.heard()
+    assert found == [assigned(1), assigned(2), assigned(3), ("NO_JOB", ()), ("ECHO_RES", (b"last",))]
+
+
+def test_reports_do_not_wait_for_a_workload(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    assert worker.say("GRAB_JOB") == [assigned(1)]
+    short.receive(worker.id, request("GRAB_JOB") + request("WORK_COMPLETE", b"H:test:1", b""))
+    assert short.kept == 0
+    short.hand_over()
+    short.bring(2, DATA[1])
+    short.written()
+    assert worker.heard() == [assigned(2)]
+
+
+def test_a_worker_that_leaves_meanwhile_costs_nothing(short: Any) -> None:
+    first, second = worker_of(lambda: Talk(short)), worker_of(lambda: Talk(short))
+    assert first.say("GRAB_JOB") == [assigned(1)]
+    assert first.say("GRAB_JOB") == []
+    first.leave()
+    short.hand_over()
+    short.bring(2, DATA[1])
+    short.written()
+    assert [second.say("GRAB_JOB") for _ in range(2)] == [[assigned(1)], [assigned(2)]]
+
+
+@pytest.mark.parametrize("parks", [False, True])
+def test_a_grab_whose_job_vanishes_gets_another_answer(short: Any, parks: bool) -> None:
+    worker, admin = worker_of(lambda: Talk(short)), Talk(short)
+    if parks:
+        worker.say("OPTION_REQ", b"fastgear/wait")
+    worker.say("GRAB_JOB")
+    assert worker.say("GRAB_JOB") == []
+    short.hand_over()
+    for number in (3, 2):
+        admin.text(b"cancel job H:test:%d\n" % number)
+    short.advance(0.0)
+    assert worker.heard() == ([] if parks else [("NO_JOB", ())])
+    short.bring(2, DATA[1])
+    short.written()
+    submit(admin, data=b"small")
+    short.hand_over()
+    short.written()
+    admin.heard()
+    expected = [("JOB_ASSIGN", (b"H:test:4", b"f", b"small"))]
+    assert (worker.heard() if parks else worker.say("GRAB_JOB")) == expected
+
+
+def test_what_the_store_does_not_have_fails_alone(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    worker.say("GRAB_JOB")
+    assert worker.say("GRAB_JOB") == []
+    short.hand_over()
+    short.bring(2, None)
+    short.written()
+    assert worker.heard() == []
+    assert ("wanted", 3) in short.hand_over()
+    short.bring(3, DATA[2])
+    short.written()
+    assert worker.heard() == [assigned(3)]
+
+
+def test_without_the_store_what_is_there_cannot_be_run(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    assert worker.say("GRAB_JOB") == [assigned(1)]
+    assert worker.say("GRAB_JOB") == []
+    short.hand_over()
+    short.written(FAILED_FOR_GOOD, b"lost")
+    short.advance(0.0)
+    assert worker.heard() == [("NO_JOB", ())]
+
+
+def test_trouble_only_delays_it(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    worker.say("GRAB_JOB")
+    assert worker.say("GRAB_JOB") == []
+    short.hand_over()
+    short.written(FAILED, b"no")
+    assert worker.heard() == []
+    assert ("wanted", 2) in short.hand_over()
+    short.bring(2, DATA[1])
+    short.written()
+    assert worker.heard() == [assigned(2)]
+
+
+def test_jobs_that_are_named_by_their_workloads_stay(make_core: Callable[..., Any]) -> None:
+    core = make_core(durable=True, store_memory=1000)
+    client = Talk(core)
+    for data in DATA:
+        submit(client, b"-", data)
+    core.hand_over()
+    core.written()
+    client.heard()
+    assert core.kept == 5 * 600
+    assert submit(client, b"-", DATA[4]) == [created(5)]
+
+
+def test_abilities_may_go_while_a_workload_comes(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    worker.say("GRAB_JOB")
+    assert worker.say("GRAB_JOB") == []
+    worker.send("RESET_ABILITIES")
+    short.hand_over()
+    short.bring(2, DATA[1])
+    short.written()
+    assert worker.heard() == [assigned(2)]
+
+
 # -- at random ----------------------------------------------------------------------------------------------------------
 
 
@@ -454,7 +607,7 @@ class Play:
         due = (b"%d" % (int(self.core.time) + self.random.randrange(-5, 20)),) if kind == "SUBMIT_JOB_EPOCH" else ()
         unique = self.random.choice([b"", b"", b"a", b"b", b"-"])
         self.asked[client].append("job")
-        client.send(kind, b"f", unique, *due, bytes(self.random.choice([1, 10, 20_000])))
+        client.send(kind, b"f", unique, *due, self.random.randbytes(self.random.choice([1, 10, 300, 20_000])))
 
     def echo(self) -> None:
         client = self.client()
@@ -472,8 +625,13 @@ class Play:
             self.workers.append(worker_of(lambda: Talk(self.core)))
         worker = self.random.choice(self.workers)
         for name, args in worker.say("GRAB_JOB"):
-            if name == "JOB_ASSIGN":
-                self.held.append((worker, args[0]))
+            self.note(worker, name, args)
+
+    def note(self, worker: Talk, name: str, args: tuple[bytes, ...]) -> None:
+        if name == "JOB_ASSIGN":
+            self.held.append((worker, args[0]))
+            number = int(args[0].rpartition(b":")[2])
+            assert self.stored.get(number, args[2]) == args[2]
 
     def report(self) -> None:
         if self.held:
@@ -499,9 +657,7 @@ class Play:
         if self.under_way is None:
             self.under_way = self.core.hand_over()
         elif self.random.random() < 0.8:
-            self.apply(self.under_way)
-            self.under_way = None
-            self.core.written(WRITTEN)
+            self.write_well()
         else:
             if self.random.random() < 0.5:
                 self.apply(self.under_way)
@@ -537,8 +693,14 @@ class Play:
         self.under_way = None
         if records is not None:
             self.apply(records)
+            for kind, number, *_ in records:
+                if kind == "wanted":
+                    self.core.bring(number, self.stored.get(number))
             self.core.written(WRITTEN)
         self.core.advance(0.0)
+        for worker in self.workers:
+            for name, args in worker.heard():
+                self.note(worker, name, args)
 
     def known(self) -> set[int]:
         admin = Talk(self.core)
@@ -549,7 +711,8 @@ class Play:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_whatever_happens_the_store_has_the_jobs_that_the_server_has(make_core: Callable[..., Any], seed: int) -> None:
-    core = make_core(durable=True, dead_after=3, max_journal=random.Random(seed).choice([500, 1 << 26]))
+    limits = {"max_journal": [500, 1 << 26][seed % 2], "store_memory": [0, 1000, 30_000][seed % 3]}
+    core = make_core(durable=True, dead_after=3, **limits)
     play = Play(core, seed)
     deeds = [play.submit] * 6 + [
         play.echo,
