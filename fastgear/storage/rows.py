@@ -16,7 +16,7 @@ from operator import itemgetter
 from fastgear.storage.schema import OWNER
 from fastgear.storage.store import Batch, DeadJob, JobRow, ReplayedJob, StoredJob
 
-__all__ = ["apply", "complaints", "dead_jobs", "largest", "move_back", "read_jobs"]
+__all__ = ["apply", "complaints", "dead_jobs", "forget", "known", "largest", "move_back", "read_jobs"]
 
 _JOB = 'number, function, "unique", reducer, workload, priority, due_ns, attempts, submitted_ns'
 _NO_WORKLOAD = _JOB.replace("workload", "NULL")
@@ -96,6 +96,21 @@ def move_back(db: sqlite3.Connection, number: int) -> StoredJob | None:
     return StoredJob._make(db.execute(f"SELECT {_JOB} FROM jobs WHERE number = ?", (number,)).fetchone())
 
 
+def known(db: sqlite3.Connection, numbers: list[int]) -> list[int]:
+    """Those of the numbers that are a job's, waiting or dead, in order."""
+    found: set[int] = set()
+    for table in ("jobs", "dead"):
+        listed = db.execute(f"SELECT number FROM {table} WHERE number IN {_LISTED}", (json.dumps(numbers),))
+        found.update(number for (number,) in listed)
+    return sorted(found)
+
+
+def forget(db: sqlite3.Connection, numbers: list[int]) -> None:
+    """Remove jobs, whether they wait or are dead."""
+    for table in ("jobs", "dead"):
+        db.execute(f"DELETE FROM {table} WHERE number IN {_LISTED}", (json.dumps(numbers),))
+
+
 def read_jobs(db: sqlite3.Connection, after: int, last: int, budget: float) -> tuple[list[ReplayedJob], float]:
     """Some jobs in order, with the numbers after one and up to the last, and what is left of a budget for workloads.
 
@@ -121,9 +136,11 @@ def read_jobs(db: sqlite3.Connection, after: int, last: int, budget: float) -> t
     return rows, (budget - size if size <= budget else -1)
 
 
-def dead_jobs(db: sqlite3.Connection, after: int) -> list[DeadJob]:
+def dead_jobs(db: sqlite3.Connection, after: int, limit: int) -> list[DeadJob]:
     """Some dead jobs in order, with the numbers after one; few, because their workloads come along."""
-    found = db.execute(f"SELECT {_JOB}, reason, died_ns FROM dead WHERE number > ? ORDER BY number LIMIT 100", (after,))
+    found = db.execute(
+        f"SELECT {_JOB}, reason, died_ns FROM dead WHERE number > ? ORDER BY number LIMIT ?", (after, limit)
+    )
     return [DeadJob(StoredJob._make(row[:9]), row[9], row[10]) for row in found]
 
 
