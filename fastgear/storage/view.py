@@ -31,7 +31,8 @@ def connect(path: str, mode: str) -> sqlite3.Connection:
 class SqliteView:
     """Reads jobs and dead ones, and can drop the latter; takes no lock for longer than that, and changes nothing else.
 
-    Raises StoreError, and FileNotFoundError when there is no such file.
+    Where no server has the file, -wal and -shm may stay beside it afterwards. Raises StoreError, and FileNotFoundError when
+    there is no such file.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, writable: bool = False) -> None:

@@ -442,6 +442,8 @@ assert store.workload(1) == b"w"
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
+    with SqliteView(path) as beside:
+        assert beside.count() == (survives, 0), "what is in the log only is seen too"
     assert len(jobs(open_store())) == survives
 
 
