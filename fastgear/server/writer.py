@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 
 from fastgear.config import ServerConfig
-from fastgear.errors import StoreTrouble
+from fastgear.errors import StoreError, StoreLost
 from fastgear.server.changes import FAILED, FAILED_FOR_GOOD, WRITTEN, answer_changes, bring_workload, take_changes
 from fastgear.server.loop import Loop
 from fastgear.storage.store import Batch, Store
@@ -75,16 +76,22 @@ class Writer:
                 self._store.append(batch)
             for number in wanted:
                 self._bring(number)
-        except StoreTrouble as error:
+        except StoreLost as error:
+            return self._give_up(str(error))
+        except StoreError as error:  # trouble, or one job that it cannot take, which will not be there again
             self._complain(str(error), "; background jobs are refused until it works again")
             return FAILED
         except Exception as error:  # whatever it is, a thread that died would let clients wait for ever
-            self._complain(str(error) or type(error).__name__, "; background jobs are refused until the next start")
-            return FAILED_FOR_GOOD
+            _log.error("the store raised what a store must not:\n%s", traceback.format_exc())
+            return self._give_up(str(error) or type(error).__name__)
         if self._complaint:
             _log.warning("the store works again")
         self._complaint, self._pause_s = "", _FIRST_PAUSE_S
         return WRITTEN
+
+    def _give_up(self, text: str) -> int:
+        self._complain(text, "; background jobs are refused until the next start")
+        return FAILED_FOR_GOOD
 
     def _bring(self, number: int) -> None:
         try:

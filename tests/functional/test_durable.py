@@ -148,6 +148,31 @@ def test_delayed_jobs_come_back_and_run_when_they_are_due(tmp_path: Path) -> Non
         assert found == [b"later"]
 
 
+def test_a_clock_that_was_set_back_gives_no_handle_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handles = []
+    for _ in range(3):
+        with durable_server(tmp_path) as server, Client(server.address) as client:
+            handles.append(client.submit_background("f"))
+            run_all(server.address)
+        monkeypatch.setattr("fastgear.server.server.time.time_ns", lambda: 0)
+    assert sorted(set(handles), key=lambda handle: int(handle.rpartition(":")[2])) == handles
+
+
+def test_a_job_that_the_store_cannot_take_costs_only_itself() -> None:
+    store = StubbornStore()
+    with Server(HERE, store=store) as server, Client(server.address) as client:
+        store.error = StoreError("a workload of two gigabytes is too large")
+        assert "too large" in refusal(client)
+        store.error = None
+        deadline = time.monotonic() + 5
+        while True:
+            with contextlib.suppress(ServerError):
+                client.submit_background("f", b"small")
+                break
+            assert time.monotonic() < deadline
+        assert run_all(server.address) == [b"small"]
+
+
 def test_a_running_job_is_given_out_again_and_a_stop_in_good_order_is_no_attempt(tmp_path: Path) -> None:
     with durable_server(tmp_path) as server, Client(server.address) as client:
         client.submit_background("f", b"x")
