@@ -137,8 +137,8 @@ class Server:
 
         With `drain`, submissions are refused from now on and the server goes on until no job is queued or running, but
         no longer than so many seconds (`float("inf")` for as long as it takes). Jobs that are left are lost, but for those
-        that are stored. Answers under
-        way may still arrive, as long as they get on: until the drain's time is over, and for two seconds after that.
+        that are stored, for which the store gets up to ten seconds. Answers under way may still arrive, as long as they get
+        on: until the drain's time is over, and for two seconds after that.
 
         May be called again meanwhile, from another thread or after an exception of a signal handler has come out of it;
         the earliest end counts.
