@@ -40,6 +40,7 @@ from fastgear.storage.sqlite import SqliteStore
 from fastgear.version import VERSION
 
 STARTING = 0.2  # the share of kills while the server starts
+BACKLOGS = {"fastgear": 2000, "gearmand": 100}  # which takes far fewer jobs
 MOST_CALLS = 400  # on the store's files, before the power goes
 LOGS = (100_000, 16 << 20)  # SQLite's, at most
 PATIENCE_S = 20
@@ -73,7 +74,8 @@ class Cycles:
 
     def _load(self, *, run_all: bool = False) -> Load:
         varied = self._args.peer == "fastgear"  # without uniques, gearmand's table keeps one of them all
-        return Load(self._port, self.ledger, self._chance, varied=varied, run_all=run_all)
+        backlog = None if run_all else BACKLOGS[self._args.peer]
+        return Load(self._port, self.ledger, self._chance, varied=varied, backlog=backlog)
 
     def kill(self) -> None:
         """One cycle that ends by SIGKILL."""

@@ -32,7 +32,6 @@ FUNCTION = b"f"
 LATEST_S = 2  # how long a delayed job may have to wait
 _WINDOW = 50
 _GRABS = 8
-_BACKLOG = 2_000  # jobs that are left waiting, so that each start has some to take up
 _AGAIN_S = 0.005
 _LARGE = 100_000
 _KINDS = (SUBMIT_JOB_BG, SUBMIT_JOB_BG, SUBMIT_JOB_HIGH_BG, SUBMIT_JOB_LOW_BG)
@@ -79,9 +78,9 @@ class _Client:
 
 
 class _Worker:
-    """Does at once whatever it gets. Leaves some waiting, unless it is to run all."""
+    """Does at once whatever it gets."""
 
-    def __init__(self, line: Line, ledger: Ledger, backlog: int) -> None:
+    def __init__(self, line: Line, ledger: Ledger, backlog: int | None) -> None:
         self.line, self._ledger, self._backlog = line, ledger, backlog
         self._asked: deque[list[bytes]] = deque()  # grabs without an answer, and the ends sent before each
         self._done: list[bytes] = []
@@ -90,8 +89,8 @@ class _Worker:
         line.send(request(CAN_DO, FUNCTION))
 
     def go_on(self) -> None:
-        ledger = self._ledger
-        if time.monotonic() < self._rest_until or len(ledger.acknowledged) - len(ledger.runs) < self._backlog:
+        waiting = len(self._ledger.acknowledged) - len(self._ledger.runs)
+        if time.monotonic() < self._rest_until or (self._backlog is not None and waiting < self._backlog):
             return
         while len(self._asked) < _GRABS:
             self._asked.append(self._done)
@@ -113,13 +112,14 @@ class _Worker:
 
 
 class Load:
-    """Two clients, unless all that is left is to be run, and two workers."""
+    """Two clients and two workers, who leave `backlog` jobs waiting, so that each start has some to take up.
 
-    def __init__(
-        self, port: int, ledger: Ledger, chance: random.Random, *, varied: bool, run_all: bool = False
-    ) -> None:
-        self._clients = [] if run_all else [_Client(Line(port), ledger, chance, varied) for _ in range(2)]
-        self._workers = [_Worker(Line(port), ledger, -(1 << 60) if run_all else _BACKLOG) for _ in range(2)]
+    With None they run all, and there are no clients.
+    """
+
+    def __init__(self, port: int, ledger: Ledger, chance: random.Random, *, varied: bool, backlog: int | None) -> None:
+        self._clients = [] if backlog is None else [_Client(Line(port), ledger, chance, varied) for _ in range(2)]
+        self._workers = [_Worker(Line(port), ledger, backlog) for _ in range(2)]
         self._members: list[_Client | _Worker] = [*self._clients, *self._workers]
         self._ledger = ledger
 
