@@ -32,6 +32,8 @@ COMMANDS = {
     "jobs": "show the jobs of a server",
     "cancel": "end a job",
     "maxqueue": "limit the jobs of a function",
+    "store": "check, export and import durable jobs",
+    "dead": "show jobs that are not tried any more, retry or drop them",
     "demo": "count the words of Python's standard library on all CPUs",
 }
 

@@ -131,6 +131,14 @@ class ServerConfig:
         kind="text",
         metavar="TABLE",
     )
+    store_memory: int = option(
+        0,
+        "--store-memory",
+        "bytes of workloads of stored jobs that are kept in memory; further ones stay in the store until a worker takes their "
+        "job; 0: no limit",
+        low=0,
+        high=2**63 - 1,
+    )
     dead_after: int = option(
         5,
         "--dead-after",

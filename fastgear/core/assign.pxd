@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The life of a job once it is in line: given out, answered for, given back, ended. Exactly one end per waiting client."""
 
+from libc.stdint cimport uint64_t
+
+from fastgear.base.blob cimport blob_t
 from fastgear.core.model cimport job_t, peer_t, state_t
 from fastgear.protocol.packet cimport packet_t
 
@@ -9,6 +12,11 @@ from fastgear.protocol.packet cimport packet_t
 cdef void assign_next(state_t* state, peer_t* peer, int grab) noexcept nogil
 # Answer the grabs that wait and for which there are jobs now; before the output of a turn is sent.
 cdef void assign_parked(state_t* state) noexcept nogil
+
+# The workload of a job that a worker awaits, whose owner the job is from now on; NULL: the store does not have it.
+cdef void assign_brought(state_t* state, uint64_t number, blob_t* blob) noexcept nogil
+# The store is lost, and with it the workloads that are awaited.
+cdef void assign_without_store(state_t* state) noexcept nogil
 
 # Pass what a worker said of its job on to the clients that wait: same type, same bytes.
 cdef void pass_on(state_t* state, job_t* job, const packet_t* packet) noexcept nogil

@@ -9,16 +9,17 @@ from libc.stdint cimport uint32_t
 
 from fastgear.base.blob cimport blob_copy, blob_release
 from fastgear.base.heap cimport heap_entry_t, heap_push, heap_remove, heap_top
-from fastgear.base.list cimport link_t, list_first, list_is_empty
+from fastgear.base.list cimport link_t, list_first, list_is_empty, list_pop_front
 from fastgear.base.status cimport FG_OK
-from fastgear.core.flow cimport flow_is_spent, peer_doom
+from fastgear.base.table cimport table_first
+from fastgear.core.flow cimport flow_free_awaiting, flow_is_spent, peer_doom
 from fastgear.core.functions cimport function_name
 from fastgear.core.jobs cimport (
-    handle_slice, handle_t, job_free, job_from_in_place, job_handle, job_reducer, job_unique, job_workload, wait_free,
+    handle_slice, handle_t, job_bring, job_free, job_from_in_place, job_handle, job_reducer, job_unique, job_workload, wait_free,
     wait_from_in_job, wait_from_in_peer,
 )
-from fastgear.core.journal cimport journal_attempt, journal_dead
-from fastgear.core.model cimport HOLD_CLIENT, JOB_RUNNING, STORED_NOT, ability_t, wait_t
+from fastgear.core.journal cimport journal_attempt, journal_dead, journal_wanted
+from fastgear.core.model cimport HOLD_CLIENT, JOB_RUNNING, STORE_LOST, STORED_NOT, ability_t, wait_t
 from fastgear.core.peers cimport send_data, send_empty, send_parts
 from fastgear.core.queues cimport job_from_timer, queue_back, queue_front, queue_take, unplace
 from fastgear.core.workers cimport ability_find, peer_from_in_served, worker_is_up, worker_sleep
@@ -34,7 +35,9 @@ cdef enum:
 cdef void assign_next(state_t* state, peer_t* peer, int grab) noexcept nogil:
     cdef job_t* job = queue_take(state, peer)
     worker_is_up(state, peer)  # after the job is out of the line, or another worker would be woken for it
-    if job != NULL:
+    if job != NULL and job.away:
+        await_workload(state, peer, job, grab)
+    elif job != NULL:
         hand_over(state, peer, job, grab)
     elif not peer.parks:
         send_empty(state, peer, PacketType.NO_JOB)
@@ -47,11 +50,56 @@ cdef void assign_next(state_t* state, peer_t* peer, int grab) noexcept nogil:
 cdef void assign_parked(state_t* state) noexcept nogil:
     cdef peer_t* peer
     while not list_is_empty(&state.served):
-        peer = peer_from_in_served(list_first(&state.served))
+        peer = peer_from_in_served(list_pop_front(&state.served))
         peer.parked -= 1
         assign_next(state, peer, peer.parked_grab)
-        if peer.parked > 0:
+        if peer.parked > 0 and peer.awaited == NULL:
             worker_sleep(state, peer)
+
+
+cdef void await_workload(state_t* state, peer_t* peer, job_t* job, int grab) noexcept nogil:
+    """The job is its worker's from now on, and its worker hears of it once the workload is here."""
+    peer.awaited = job
+    peer.awaited_grab = grab
+    if state.journal.store == STORE_LOST:
+        lose_workload(state, job)
+    else:
+        journal_wanted(state, job)
+
+
+cdef void lose_workload(state_t* state, job_t* job) noexcept nogil:
+    """It cannot be run in this life. Should the store still have it, it is left there for the next one."""
+    job.stored = STORED_NOT
+    end_failed(state, job)
+
+
+cdef void assign_brought(state_t* state, uint64_t number, blob_t* blob) noexcept nogil:
+    cdef job_t* job = <job_t*>table_first(&state.jobs, number)
+    cdef peer_t* worker
+    if job == NULL or not job.away:
+        if blob != NULL:
+            blob_release(blob)
+        return
+    if blob == NULL:
+        lose_workload(state, job)
+        return
+    job_bring(state, job, blob)
+    worker = job.worker
+    if worker == NULL or worker.awaited != job:
+        return
+    worker.awaited = NULL
+    hand_over(state, worker, job, worker.awaited_grab)
+    if worker.parked > 0:
+        worker_sleep(state, worker)
+    flow_free_awaiting(state, worker)
+
+
+cdef void assign_without_store(state_t* state) noexcept nogil:
+    cdef link_t* link = state.peers.next
+    while link != &state.peers:
+        if (<peer_t*>link).awaited != NULL:  # in_peers is the first member
+            lose_workload(state, (<peer_t*>link).awaited)
+        link = link.next
 
 
 cdef void hand_over(state_t* state, peer_t* peer, job_t* job, int grab) noexcept nogil:
@@ -66,6 +114,8 @@ cdef void hand_over(state_t* state, peer_t* peer, job_t* job, int grab) noexcept
 
 cdef void start_timeout(state_t* state, job_t* job) noexcept nogil:
     cdef ability_t* ability = ability_find(state, job.worker, job.function)
+    if ability == NULL:
+        return  # dropped while the workload was on its way
     if ability.timeout_ns > 0 and heap_push(&state.timeouts, &job.timer, state.now_ns + ability.timeout_ns) != FG_OK:
         peer_doom(state, job.worker)  # without its timer the job could hang; so its worker loses it now
 
@@ -178,7 +228,7 @@ cdef void give_back(state_t* state, job_t* job) noexcept nogil:
         return
     unplace(state, job)
     job.numerator = job.denominator = 0
-    if job.attempts == 1:
+    if job.attempts <= 1:
         queue_front(state, job)
     else:
         queue_back(state, job)

@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from fastgear.base.blob cimport blob_copy, blob_release
 from fastgear.base.status cimport FG_OK
 from fastgear.core.durable cimport durable_complaint, durable_join, durable_submit
 from fastgear.core.flow cimport memory_is_short
@@ -21,6 +22,7 @@ from fastgear.protocol.text cimport parse_i64
 
 cdef enum:
     NS_PER_S = 1000000000
+    APART = 256                 # bytes from which on it is worth it
     MAX_EPOCH_S = 9000000000    # the year 2255; nanoseconds of it still fit
 
 cdef const char* NO_SCHEDULE = "A schedule is minute, hour, day, month and weekday (0 is Monday), empty for any"
@@ -114,7 +116,7 @@ cdef void submit(state_t* state, peer_t* peer, const order_t* order, int64_t due
         return
     if not has_room(state, peer, order):
         return
-    job = job_new(state, order)
+    job = make_job(state, order)
     if job == NULL:
         send_error(state, peer, "MEMORY_ALLOCATION_FAILURE", "The server is out of memory")
         return
@@ -134,6 +136,20 @@ cdef void submit(state_t* state, peer_t* peer, const order_t* order, int64_t due
     send_created(state, peer, job)
     if due_wall_ns <= state.now_wall_ns:
         queue_back(state, job)
+
+
+cdef job_t* make_job(state_t* state, const order_t* order) noexcept nogil:
+    """A workload that may have to leave memory, once it is stored, is kept apart."""
+    cdef order_t apart = order[0]
+    cdef job_t* job
+    if not order.background or order.blob != NULL or state.settings.store_memory == 0 or order.workload.length < APART:
+        return job_new(state, order)
+    apart.blob = blob_copy(order.workload.bytes, order.workload.length)
+    if apart.blob == NULL:
+        return NULL
+    job = job_new(state, &apart)
+    blob_release(apart.blob)
+    return job
 
 
 cdef void join(state_t* state, peer_t* peer, job_t* job, const order_t* order) noexcept nogil:

@@ -41,9 +41,10 @@ cdef bint durable_is_behind(const state_t* state) noexcept nogil
 # Whether all is written, as far as it ever will be.
 cdef bint durable_is_done(const state_t* state) noexcept nogil
 
-# A job of an earlier life, with its old number, due at some time or at once (0). FG_OK or FG_ENOMEM.
+# A job of an earlier life, with its old number, due at some time or at once (0); `away` says that its workload was not read.
+# FG_OK or FG_ENOMEM.
 cdef int durable_restore(
-    state_t* state, const order_t* order, uint64_t number, uint16_t attempts, int64_t due_wall_ns
+    state_t* state, const order_t* order, uint64_t number, uint16_t attempts, int64_t due_wall_ns, bint away
 ) noexcept nogil
 # At a stop in good order: the jobs that are running were not lost by their workers.
 cdef void durable_uncount(state_t* state) noexcept nogil

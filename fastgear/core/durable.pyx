@@ -16,13 +16,17 @@ from fastgear.base.list cimport (
 )
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.base.table cimport table_first
+from fastgear.core.assign cimport assign_without_store
 from fastgear.core.flow cimport flow_count, flow_free_held, flow_is_spent, peer_doom
-from fastgear.core.jobs cimport handle_init, handle_slice, handle_t, job_free, job_from_in_place, job_new_numbered
+from fastgear.core.jobs cimport (
+    handle_init, handle_slice, handle_t, job_by_workload, job_free, job_from_in_place, job_keep, job_new_numbered,
+    job_send_away,
+)
 from fastgear.core.journal cimport (
     batch_drop_records, batch_init, journal_attempt, journal_is_open, journal_submitted, journal_take_back,
 )
 from fastgear.core.model cimport (
-    JOB_DELAYED, JOB_STORING, STORE_LOST, STORE_NONE, STORE_TROUBLE, STORE_WELL, STORED_NOT,
+    JOB_DELAYED, JOB_RUNNING, JOB_STORING, STORE_LOST, STORE_NONE, STORE_TROUBLE, STORE_WELL, STORED_NOT,
     STORED_SAFELY, STORED_SOON, answer_t, journal_t,
 )
 from fastgear.core.peers cimport hears_nothing, peer_touch
@@ -211,6 +215,8 @@ cdef void durable_written(state_t* state, int outcome, const char* complaint) no
     strncpy(journal.complaint, complaint, sizeof(journal.complaint) - 1)
     give_up(state, &journal.written)
     give_up(state, &journal.filling)
+    if journal.store == STORE_LOST:
+        assign_without_store(state)
     free_held(state)
 
 
@@ -251,6 +257,17 @@ cdef void confirm(state_t* state, job_t* job) noexcept nogil:
     if job.place == JOB_STORING:
         unplace(state, job)
         queue_when_due(state, job, job.timer.key)
+    keep_or_send_away(state, job)
+
+
+cdef void keep_or_send_away(state_t* state, job_t* job) noexcept nogil:
+    """What is over the limit stays in the store until a worker takes the job."""
+    cdef uint64_t limit = state.settings.store_memory
+    cdef bint may_go = job.blob != NULL and job.place != JOB_RUNNING and not job_by_workload(job)
+    if limit > 0 and may_go and state.journal.kept + job.blob.length > limit:
+        job_send_away(state, job)
+    else:
+        job_keep(state, job, True)
 
 
 cdef void give_up(state_t* state, batch_t* batch) noexcept nogil:
@@ -267,30 +284,31 @@ cdef void give_up(state_t* state, batch_t* batch) noexcept nogil:
 
 
 cdef void refuse_job(state_t* state, job_t* job) noexcept nogil:
-    """One that others wait for goes on without the store, as their foreground job; so does one that stood somewhere before."""
+    """One that somebody waits for, or runs, goes on as a foreground job, without the store."""
     if job == NULL or job.stored != STORED_SOON:
         return
     job.stored = STORED_NOT
-    if job.place != JOB_STORING:
-        return
-    unplace(state, job)
-    if list_is_empty(&job.waits):
-        job_free(state, job)
-        return
     job.background = False
-    queue_when_due(state, job, job.timer.key)
+    if list_is_empty(&job.waits) and job.place != JOB_RUNNING:
+        unplace(state, job)
+        job_free(state, job)
+    elif job.place == JOB_STORING:
+        unplace(state, job)
+        queue_when_due(state, job, job.timer.key)
 
 
 # -- another life -----------------------------------------------------------------------------------------------------
 
 cdef int durable_restore(
-    state_t* state, const order_t* order, uint64_t number, uint16_t attempts, int64_t due_wall_ns
+    state_t* state, const order_t* order, uint64_t number, uint16_t attempts, int64_t due_wall_ns, bint away
 ) noexcept nogil:
     cdef job_t* job = job_new_numbered(state, order, number)
     if job == NULL:
         return FG_ENOMEM
     job.attempts = attempts
     job.stored = STORED_SAFELY
+    job.away = away
+    job_keep(state, job, not away)
     queue_when_due(state, job, due_wall_ns)
     return FG_OK
 

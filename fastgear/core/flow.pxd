@@ -24,6 +24,7 @@ cdef peer_t* flow_resume(state_t* state) noexcept nogil
 cdef bint flow_is_spent(const state_t* state) noexcept nogil
 # A worker's job is over, or its client is: if its input waits for that, it goes on.
 cdef void flow_free_worker(state_t* state, peer_t* worker) noexcept nogil
+cdef void flow_free_awaiting(state_t* state, peer_t* worker) noexcept nogil
 cdef void flow_free_workers(state_t* state, peer_t* client) noexcept nogil
 # All that are on a list by in_held go on.
 cdef void flow_free_held(state_t* state, link_t* held) noexcept nogil

@@ -16,7 +16,7 @@ from fastgear.base.list cimport (
 )
 from fastgear.base.buffer cimport buffer_consume
 from fastgear.core.jobs cimport job_by_handle, wait_from_in_job
-from fastgear.core.model cimport HOLD_CLIENT, HOLD_FULL, HOLD_NOTHING, HOLD_STORE, HOLD_TURN, job_t
+from fastgear.core.model cimport HOLD_CLIENT, HOLD_FULL, HOLD_NOTHING, HOLD_STORE, HOLD_TURN, HOLD_WORKLOAD, job_t
 from fastgear.protocol.packet cimport HEADER_SIZE
 
 cdef enum:
@@ -88,6 +88,9 @@ cdef bint is_durable(const uint8_t* bytes, size_t available) noexcept nogil:
 
 cdef bint flow_stops(state_t* state, peer_t* peer, const uint8_t* bytes, size_t available) noexcept nogil:
     cdef size_t own = own_output(peer)
+    if peer.awaited != NULL and not is_quiet(bytes, available):
+        peer.hold = HOLD_WORKLOAD
+        return True
     if own >= state.settings.pause_output and (
         own >= state.settings.max_output + state.settings.max_packet_size or not is_quiet(bytes, available)
     ):
@@ -148,6 +151,11 @@ cdef void flow_free_held(state_t* state, link_t* held) noexcept nogil:
 cdef void flow_free_worker(state_t* state, peer_t* worker) noexcept nogil:
     if worker.hold == HOLD_CLIENT:
         link_remove(&worker.in_held)
+        resume(state, worker)
+
+
+cdef void flow_free_awaiting(state_t* state, peer_t* worker) noexcept nogil:
+    if worker.hold == HOLD_WORKLOAD:
         resume(state, worker)
 
 

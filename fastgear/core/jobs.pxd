@@ -33,6 +33,14 @@ cdef job_t* job_new_numbered(state_t* state, const order_t* order, uint64_t numb
 # Forget a job that stands nowhere any more; its waits go with it, and so does the store's knowledge of it.
 cdef void job_free(state_t* state, job_t* job) noexcept nogil
 
+# Whether it is the same as others with its workload, which therefore has to be here.
+cdef bint job_by_workload(const job_t* job) noexcept nogil
+# Count its workload in journal.kept, or do not.
+cdef void job_keep(state_t* state, job_t* job, bint kept) noexcept nogil
+# A large workload that is stored need not be here; it can be brought back, whatever its size.
+cdef void job_send_away(state_t* state, job_t* job) noexcept nogil
+cdef void job_bring(state_t* state, job_t* job, blob_t* blob) noexcept nogil
+
 # The number in one of our handles, which a job had or has; 0: it is none.
 cdef uint64_t handle_number(state_t* state, slice_t handle) noexcept nogil
 cdef job_t* job_by_handle(state_t* state, slice_t handle) noexcept nogil

@@ -5,7 +5,7 @@ A key is what makes two submissions one job: the unique, or for the unique "-" t
 "-" with an empty workload, is no key. `state.memory` counts what is allocated here.
 """
 
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
 from fastgear.base.alloc cimport fg_calloc, fg_free, fg_malloc
@@ -127,6 +127,7 @@ cdef job_t* job_new_numbered(state_t* state, const order_t* order, uint64_t numb
     job.has_reducer = order.has_reducer
     job.has_key = makes_key(order.unique, order.workload)
     job.stored = STORED_NOT
+    job.kept = job.away = False
     job.in_jobs.hash = number
     if enter_tables(state, job, order) != FG_OK:
         if job.blob != NULL:
@@ -160,6 +161,30 @@ cdef void release(state_t* state, job_t* job) noexcept nogil:
     fg_free(job)
 
 
+cdef bint job_by_workload(const job_t* job) noexcept nogil:
+    return job.has_key and is_dash(job_unique(job))
+
+
+cdef void job_keep(state_t* state, job_t* job, bint kept) noexcept nogil:
+    if kept != job.kept:
+        job.kept = kept
+        state.journal.kept += job_workload(job).length if kept else -<int64_t>job_workload(job).length
+
+
+cdef void job_send_away(state_t* state, job_t* job) noexcept nogil:
+    state.memory -= job.blob.capacity
+    blob_release(job.blob)
+    job.blob = NULL
+    job.away = True
+
+
+cdef void job_bring(state_t* state, job_t* job, blob_t* blob) noexcept nogil:
+    job.blob = blob
+    state.memory += blob.capacity
+    job.away = False
+    job_keep(state, job, True)
+
+
 cdef void job_free(state_t* state, job_t* job) noexcept nogil:
     fg_check(not link_is_linked(&job.in_place))
     fg_check(not heap_contains(&job.timer))
@@ -168,6 +193,7 @@ cdef void job_free(state_t* state, job_t* job) noexcept nogil:
         table_remove(&state.uniques, &job.in_uniques)
     if job.stored != STORED_NOT:
         journal_ended(state, job)
+    job_keep(state, job, False)
     release(state, job)
 
 

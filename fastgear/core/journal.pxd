@@ -16,6 +16,7 @@ cdef enum:                      # what happened
     RECORD_ATTEMPT = 2          # it was given out; `attempts` times by now
     RECORD_ENDED = 3
     RECORD_DEAD = 4             # it was put aside after `attempts` of them
+    RECORD_WANTED = 5           # no change: its workload is to be brought
 
 ctypedef struct record_t:
     uint64_t number             # of the job
@@ -44,6 +45,7 @@ cdef int journal_submitted(state_t* state, const job_t* job, int64_t due_wall_ns
 cdef void journal_attempt(state_t* state, const job_t* job) noexcept nogil
 cdef void journal_ended(state_t* state, const job_t* job) noexcept nogil
 cdef void journal_dead(state_t* state, const job_t* job) noexcept nogil
+cdef void journal_wanted(state_t* state, const job_t* job) noexcept nogil
 
 # The store has failed: what it was to take with this batch is to be forgotten, should some of it have got there after all.
 cdef void journal_take_back(state_t* state, batch_t* batch) noexcept nogil

@@ -118,6 +118,10 @@ cdef void journal_dead(state_t* state, const job_t* job) noexcept nogil:
     append(state, job, RECORD_DEAD)
 
 
+cdef void journal_wanted(state_t* state, const job_t* job) noexcept nogil:
+    append(state, job, RECORD_WANTED)
+
+
 cdef void journal_take_back(state_t* state, batch_t* batch) noexcept nogil:
     """Each submission becomes an end; the other changes have to reach the store some day."""
     cdef buffer_t all = batch.records

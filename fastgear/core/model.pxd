@@ -54,6 +54,7 @@ cdef enum:                      # why a peer's input waits
     HOLD_CLIENT = 2             # until a client, whom its next report is for, has; it is in that one's `held`
     HOLD_TURN = 3               # until the next turn: others come first; it is in state.resumed
     HOLD_STORE = 4              # until the store has caught up; it is in state.journal.held
+    HOLD_WORKLOAD = 5           # until the workload of the job that it awaits is here
 
 ctypedef struct peer_t
 
@@ -72,6 +73,7 @@ ctypedef struct settings_t:     # chosen when the state is made, constant after 
     int64_t input_timeout_ns    # how long a peer may be silent in the middle of a packet or a line; 0: for ever
     bint durable                # there is a store for background jobs
     uint32_t dead_after         # a stored job that is lost after so many attempts is put aside; 0: never
+    uint64_t store_memory       # bytes of workloads of stored jobs above which further ones stay in the store; 0: no limit
     size_t max_journal          # bytes on their way to the store at which further durable submissions wait
     const char* verbose         # the word that the text command "verbose" answers
 
@@ -110,6 +112,8 @@ ctypedef struct job_t:
     uint8_t priority
     uint8_t place               # JOB_...
     uint8_t stored              # STORED_...
+    bint kept                   # its workload counts in journal.kept
+    bint away                   # its workload is in the store only
     bint has_key                # in state.uniques
     bint background             # survives its clients
     bint has_reducer
@@ -143,6 +147,7 @@ ctypedef struct journal_t:
     batch_t filling
     batch_t written
     uint64_t storing            # jobs in JOB_STORING
+    uint64_t kept               # bytes of the workloads of stored jobs that are in memory
     link_t held                 # peer_t.in_held: clients whose next submission waits until there is room
     char complaint[160]         # what clients are told while the store is not well
 
@@ -209,6 +214,8 @@ ctypedef struct peer_t:
     uint32_t parked             # how many do
     function_t* woken_for       # whose job the NOOP under way is about, or NULL
     int64_t woken_ns
+    job_t* awaited              # a job of its own that it was not told of, since the workload is away, or NULL
+    int awaited_grab            # the type of the grab that gets it
     uint64_t excepted           # number of the job that it ended with WORK_EXCEPTION last, or 0
 
 ctypedef struct counters_t:     # since the start

@@ -10,9 +10,9 @@ turns: the search goes down from the last one served, and a new worker begins wi
 from fastgear.base.bitset cimport bitset_add, bitset_discard, bitset_last_common
 from fastgear.base.check cimport fg_check
 from fastgear.base.heap cimport heap_contains, heap_free, heap_init, heap_pop, heap_push, heap_remove, heap_top
-from fastgear.base.list cimport link_remove, list_first, list_push_back, list_push_front
+from fastgear.base.list cimport link_is_linked, link_remove, list_first, list_push_back, list_push_front
 from fastgear.base.status cimport FG_OK
-from fastgear.core.flow cimport flow_free_worker, flow_is_spent
+from fastgear.core.flow cimport flow_free_awaiting, flow_free_worker, flow_is_spent
 from fastgear.core.functions cimport function_note_need
 from fastgear.core.jobs cimport job_from_in_place
 from fastgear.core.model cimport JOB_DELAYED, JOB_QUEUED, JOB_RUNNING, JOB_STORING, PRIORITIES, function_t
@@ -118,7 +118,21 @@ cdef void unplace(state_t* state, job_t* job) noexcept nogil:
         heap_remove(&state.timeouts, &job.timer)
     job.function.running -= 1
     flow_free_worker(state, job.worker)
+    if job.worker.awaited == job:
+        grab_again(state, job.worker)
     job.worker = NULL
+
+
+cdef void grab_again(state_t* state, peer_t* worker) noexcept nogil:
+    """What it was to get is gone: let its grab be answered as one that waited."""
+    worker.awaited = NULL
+    if worker.closing or worker.deaf:
+        return
+    worker.parked += 1
+    worker.parked_grab = worker.awaited_grab
+    if not link_is_linked(&worker.in_served):
+        list_push_back(&state.served, &worker.in_served)
+    flow_free_awaiting(state, worker)
 
 
 cdef void queue_due(state_t* state) noexcept nogil:

@@ -2,16 +2,20 @@
 from collections.abc import Iterable
 
 from fastgear.server.loop import Loop
-from fastgear.storage.store import JobRow, ReplayedJob
+from fastgear.storage.store import Batch, ReplayedJob
 
 WRITTEN: int
 FAILED: int
 FAILED_FOR_GOOD: int
 
-def take_changes(
-    loop: Loop,
-) -> tuple[list[JobRow], list[tuple[int, int]], list[tuple[int, str, int]], list[int]] | None:
-    """Wait for what the store is to take as one, the fields of a Batch; None when there will be no more. From one thread."""
+def take_changes(loop: Loop) -> tuple[Batch, list[int]] | None:
+    """Wait for what the store is to take as one, and the numbers of the jobs whose workloads are to be brought.
+
+    None when there will be no more. From one thread.
+    """
+
+def bring_workload(loop: Loop, number: int, workload: bytes | None) -> None:
+    """Before the answer; None: the store does not have it."""
 
 def answer_changes(loop: Loop, outcome: int, complaint: str) -> None:
     """How it went, once for each `take_changes`. Where it failed, the complaint is what clients are told."""

@@ -2,23 +2,25 @@
 """The journal's records as Python objects, for the thread that writes to the store; and stored jobs back into the core."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint16_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
-from fastgear.base.blob cimport blob_copy, blob_release
+from fastgear.base.blob cimport blob_copy, blob_release, blob_t
 from fastgear.base.buffer cimport buffer_t
 from fastgear.base.status cimport FG_OK
 from fastgear.core cimport durable
 from fastgear.core.functions cimport function_find_or_create
 from fastgear.core.jobs cimport order_t
 from fastgear.core.journal cimport (
-    RECORD_ATTEMPT, RECORD_DEAD, RECORD_ENDED, RECORD_SUBMITTED, reader_t, record_t, records_begin, records_next,
+    RECORD_ATTEMPT, RECORD_DEAD, RECORD_ENDED, RECORD_SUBMITTED, RECORD_WANTED, reader_t, record_t, records_begin,
+    records_next,
 )
 from fastgear.core.model cimport LARGE_PACKET, MAX_FUNCTION_NAME, MAX_UNIQUE, PRIORITIES
 from fastgear.protocol.encoder cimport slice_of
 from fastgear.protocol.packet cimport slice_t
-from fastgear.server.handover cimport handover_answer, handover_take
+from fastgear.server.handover cimport handover_answer, handover_bring, handover_take
 from fastgear.server.inbox cimport inbox_wake
 from fastgear.server.loop cimport Loop
+from fastgear.storage.store import Batch
 
 WRITTEN = durable.WRITTEN
 FAILED = durable.FAILED
@@ -40,6 +42,20 @@ def answer_changes(Loop loop not None, int outcome, str complaint not None):
     inbox_wake(&loop.loop.inbox)
 
 
+def bring_workload(Loop loop not None, uint64_t number, bytes workload):
+    cdef slice_t bytes_there
+    cdef blob_t* blob = NULL
+    if workload is not None:
+        bytes_there = slice_from(workload)
+        blob = blob_copy(bytes_there.bytes, bytes_there.length)
+        if blob == NULL:
+            raise MemoryError()
+    if handover_bring(&loop.loop.handover, number, blob) != FG_OK:
+        if blob != NULL:
+            blob_release(blob)
+        raise MemoryError()
+
+
 cdef inline bytes bytes_of(slice_t part):
     return PyBytes_FromStringAndSize(<const char*>part.bytes, part.length)
 
@@ -52,9 +68,12 @@ cdef tuple submitted_of(const record_t* record, const slice_t* parts):
 
 
 cdef tuple read_changes(const buffer_t* records):
-    """Of the attempts of a job the last one counts, and none where its end is here too."""
-    cdef list submitted = [], dead = [], ended = []
-    cdef dict attempts = {}
+    """Of the attempts of a job the last one counts, and none where its end is here too.
+
+    An end comes before the submission of the same job only where that was taken back after a failure and made again.
+    """
+    cdef list submitted = [], dead = [], wanted = []
+    cdef dict attempts = {}, ended = {}
     cdef reader_t reader
     cdef record_t record
     cdef slice_t parts[4]
@@ -62,14 +81,18 @@ cdef tuple read_changes(const buffer_t* records):
     while records_next(&reader, &record, parts):
         if record.kind == RECORD_SUBMITTED:
             submitted.append(submitted_of(&record, parts))
+            ended.pop(record.number, None)
         elif record.kind == RECORD_ATTEMPT:
             attempts[record.number] = record.attempts
         elif record.kind == RECORD_ENDED:
-            ended.append(record.number)
+            ended[record.number] = None
             attempts.pop(record.number, None)
         elif record.kind == RECORD_DEAD:
             dead.append((record.number, f"its worker was lost, {record.attempts} times in all", record.at_wall_ns))
-    return submitted, [(count, number) for number, count in attempts.items()], dead, ended
+        elif record.kind == RECORD_WANTED:
+            wanted.append(record.number)
+    counted = [(count, number) for number, count in attempts.items()]
+    return Batch(submitted, counted, dead, list(ended)), [number for number in wanted if number not in ended]
 
 
 # -- in ---------------------------------------------------------------------------------------------------------------
@@ -98,7 +121,7 @@ cdef int restore_one(Loop loop, job) except -1:
     """A large workload is in a blob, as it is where one arrives."""
     cdef order_t order
     cdef int status
-    cdef bytes reducer = job[3], workload = job[4]
+    cdef bytes reducer = job[3], workload = job[4] if job[4] is not None else b""
     order.function = function_find_or_create(&loop.loop.state, slice_from(job[1]))
     order.unique = slice_from(job[2])
     order.has_reducer = reducer is not None
@@ -109,7 +132,7 @@ cdef int restore_one(Loop loop, job) except -1:
     order.blob = blob_copy(order.workload.bytes, order.workload.length) if len(workload) > LARGE_PACKET else NULL
     if order.function == NULL or (order.blob == NULL and len(workload) > LARGE_PACKET):
         raise MemoryError()
-    status = durable.durable_restore(&loop.loop.state, &order, job[0], <uint16_t>job[7], job[6])
+    status = durable.durable_restore(&loop.loop.state, &order, job[0], <uint16_t>job[7], job[6], job[4] is None)
     if order.blob != NULL:
         blob_release(order.blob)
     if status != FG_OK:

@@ -3,6 +3,9 @@
 
 from libc.string cimport memset, strcpy, strncpy
 
+from fastgear.base.alloc cimport fg_free, fg_malloc
+from fastgear.base.blob cimport blob_release
+from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.server.sys cimport (
     pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_wait, pthread_mutex_destroy,
     pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
@@ -16,6 +19,13 @@ cdef void handover_init(handover_t* handover) noexcept nogil:
 
 
 cdef void handover_free(handover_t* handover) noexcept nogil:
+    cdef brought_t* next
+    while handover.brought != NULL:
+        next = handover.brought.next
+        if handover.brought.blob != NULL:
+            blob_release(handover.brought.blob)
+        fg_free(handover.brought)
+        handover.brought = next
     pthread_mutex_destroy(&handover.lock)
     pthread_cond_destroy(&handover.changed)
 
@@ -39,6 +49,15 @@ cdef bint handover_answer_taken(handover_t* handover, int* outcome, char* compla
     return answered
 
 
+cdef brought_t* handover_brought(handover_t* handover) noexcept nogil:
+    cdef brought_t* first
+    pthread_mutex_lock(&handover.lock)
+    first = handover.brought
+    handover.brought = NULL
+    pthread_mutex_unlock(&handover.lock)
+    return first
+
+
 cdef void handover_close(handover_t* handover) noexcept nogil:
     pthread_mutex_lock(&handover.lock)
     handover.closed = True
@@ -56,6 +75,19 @@ cdef const buffer_t* handover_take(handover_t* handover) noexcept nogil:
     handover.offered = NULL
     pthread_mutex_unlock(&handover.lock)
     return records
+
+
+cdef int handover_bring(handover_t* handover, uint64_t number, blob_t* blob) noexcept nogil:
+    cdef brought_t* brought = <brought_t*>fg_malloc(sizeof(brought_t))
+    if brought == NULL:
+        return FG_ENOMEM
+    brought.number = number
+    brought.blob = blob
+    pthread_mutex_lock(&handover.lock)
+    brought.next = handover.brought
+    handover.brought = brought
+    pthread_mutex_unlock(&handover.lock)
+    return FG_OK
 
 
 cdef void handover_answer(handover_t* handover, int outcome, const char* complaint) noexcept nogil:

@@ -202,6 +202,7 @@ cdef int read_settings(settings_t* settings, config, bytes verbose, bint durable
     settings.input_timeout_ns = <int64_t>config.input_timeout_s * 1000 * NS_PER_MS
     settings.durable = durable
     settings.dead_after = config.dead_after
+    settings.store_memory = config.store_memory
     settings.max_journal = MAX_JOURNAL
     settings.verbose = PyBytes_AS_STRING(verbose)
     return 0

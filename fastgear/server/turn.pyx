@@ -8,10 +8,12 @@ together.
 
 from libc.stdint cimport int64_t, uint64_t
 
+from fastgear.base.alloc cimport fg_free
 from fastgear.base.buffer cimport buffer_length
 from fastgear.base.list cimport link_t, list_first, list_is_empty
 from fastgear.base.status cimport FG_OK
 from fastgear.core.admin cimport answer_line
+from fastgear.core.assign cimport assign_brought
 from fastgear.core.durable cimport durable_hand_over, durable_is_done, durable_uncount, durable_written
 from fastgear.core.flow cimport flow_is_spent, flow_resume
 from fastgear.core.input cimport input_continue
@@ -22,7 +24,7 @@ from fastgear.server.connection cimport (
     connection_discard, connection_read, connection_unacknowledged, connection_unwatch,
 )
 from fastgear.server.ending cimport close_connections, close_locals, end_lingering, end_lost, free_dead, mark_dead
-from fastgear.server.handover cimport MAX_COMPLAINT, handover_answer_taken, handover_offer
+from fastgear.server.handover cimport MAX_COMPLAINT, brought_t, handover_answer_taken, handover_brought, handover_offer
 from fastgear.server.inbox cimport (
     REQUEST_ADVANCE, REQUEST_COMMAND, REQUEST_PAUSE, inbox_done, inbox_stand_still, inbox_take, request_t,
 )
@@ -176,7 +178,18 @@ cdef void hear_of_store(loop_t* loop) noexcept nogil:
     cdef char complaint[MAX_COMPLAINT + 1]
     cdef int outcome
     if loop.state.journal.writing and handover_answer_taken(&loop.handover, &outcome, complaint):
+        take_brought(loop)
         durable_written(&loop.state, outcome, complaint)
+
+
+cdef void take_brought(loop_t* loop) noexcept nogil:
+    cdef brought_t* brought = handover_brought(&loop.handover)
+    cdef brought_t* next
+    while brought != NULL:
+        next = brought.next
+        assign_brought(&loop.state, brought.number, brought.blob)
+        fg_free(brought)
+        brought = next
 
 
 cdef void offer_to_store(loop_t* loop) noexcept nogil:

@@ -8,7 +8,7 @@ import threading
 
 from fastgear.config import ServerConfig
 from fastgear.errors import StoreTrouble
-from fastgear.server.changes import FAILED, FAILED_FOR_GOOD, WRITTEN, answer_changes, take_changes
+from fastgear.server.changes import FAILED, FAILED_FOR_GOOD, WRITTEN, answer_changes, bring_workload, take_changes
 from fastgear.server.loop import Loop
 from fastgear.storage.store import Batch, Store
 
@@ -61,7 +61,7 @@ class Writer:
     def _run(self) -> None:
         try:
             while (changes := take_changes(self._loop)) is not None:
-                outcome = self._write(Batch(*changes))
+                outcome = self._write(*changes)
                 answer_changes(self._loop, outcome, self._complaint)
                 if outcome == FAILED:
                     self._ending.wait(self._pause_s)
@@ -69,9 +69,12 @@ class Writer:
         finally:
             self.close()
 
-    def _write(self, batch: Batch) -> int:
+    def _write(self, batch: Batch, wanted: list[int]) -> int:
         try:
-            self._store.append(batch)
+            if batch:
+                self._store.append(batch)
+            for number in wanted:
+                self._bring(number)
         except StoreTrouble as error:
             self._complain(str(error), "; background jobs are refused until it works again")
             return FAILED
@@ -82,6 +85,14 @@ class Writer:
             _log.warning("the store works again")
         self._complaint, self._pause_s = "", _FIRST_PAUSE_S
         return WRITTEN
+
+    def _bring(self, number: int) -> None:
+        try:
+            workload: bytes | None = self._store.workload(number)
+        except KeyError:
+            _log.error("the workload of job %d is not in the store any more; the job fails", number)
+            workload = None
+        bring_workload(self._loop, number, workload)
 
     def _complain(self, text: str, what_now: str) -> None:
         """Once for each change."""

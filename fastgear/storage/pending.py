@@ -34,7 +34,8 @@ class Pending:
             if number not in self._dead:
                 self._attempts[number] = count
         for number, reason, at_ns in batch.dead:
-            self._dead.setdefault(number, (reason, at_ns))
+            if number not in self._ended:
+                self._dead.setdefault(number, (reason, at_ns))
         for number in batch.ended:
             if number not in self._dead:
                 self._end(number)

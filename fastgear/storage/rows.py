@@ -10,22 +10,23 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from operator import itemgetter
 
 from fastgear.storage.schema import OWNER
 from fastgear.storage.store import Batch, DeadJob, JobRow, ReplayedJob, StoredJob
 
-__all__ = ["apply", "complaints", "dead_jobs", "largest", "move_back", "read_jobs"]
+__all__ = ["apply", "complaints", "dead_jobs", "forget", "known", "largest", "move_back", "read_jobs"]
 
 _JOB = 'number, function, "unique", reducer, workload, priority, due_ns, attempts, submitted_ns'
 _NO_WORKLOAD = _JOB.replace("workload", "NULL")
 _CHUNK_ROWS = 5_000
 _CHUNK_BYTES = 8 << 20
-_IN_ROWS = (2048, 512, 128, 32, 8, 1) if sqlite3.sqlite_version_info >= (3, 32) else (64, 8, 1)
+_SMALL = 2000  # bytes that are copied without a thought
+_BLOCKS = (1024, 256, 64, 16, 4, 1) if sqlite3.sqlite_version_info >= (3, 32) else (64, 16, 4, 1)  # rows to a statement
 _INSERT = f"INSERT OR REPLACE INTO jobs ({_JOB}, owner) VALUES "
-_ROW = f"(?, ?, ?, ?, ?, ?, ?, ?, ?, {OWNER})"
-_STATEMENTS = [(count, _INSERT + ", ".join([_ROW] * count)) for count in _IN_ROWS]
+_ROW = f"(?, ?, ?, nullif(?, -1), ?, ?, ?, ?, ?, {OWNER})"
+_FIELDS = len(StoredJob._fields)
+_STATEMENTS = [(count * _FIELDS, _INSERT + ", ".join([_ROW] * count)) for count in _BLOCKS]
 _LISTED = "(SELECT value FROM json_each(?))"
 
 
@@ -56,12 +57,37 @@ def apply(db: sqlite3.Connection, batch: Batch, last_number: int, new_last: int)
         db.execute("UPDATE servers SET last_number = ? WHERE owner = ?", (new_last, OWNER))
 
 
-def _insert(db: sqlite3.Connection, rows: Sequence[JobRow]) -> None:
-    at = 0
+def _insert(db: sqlite3.Connection, rows: Iterable[JobRow]) -> None:
+    values, at = _values(rows), 0
     for count, statement in _STATEMENTS:
-        while len(rows) - at >= count:
-            db.execute(statement, list(chain.from_iterable(rows[at : at + count])))
+        while len(values) - at >= count:
+            db.execute(statement, values[at : at + count])
             at += count
+
+
+def _values(rows: Iterable[JobRow]) -> list[object]:
+    """The fields of all rows, one after the other, as sqlite3 takes them soonest.
+
+    It looks for an adapter for each bytes and None, which takes longer than all the rest; bytearrays and numbers go straight in.
+    """
+    values: list[object] = []
+    functions: dict[bytes, bytearray] = {}
+    for number, function, unique, reducer, workload, priority, due_ns, attempts, submitted_ns in rows:
+        name = functions.get(function)
+        if name is None:
+            name = functions[function] = bytearray(function)
+        values += (
+            number,
+            name,
+            bytearray(unique),
+            -1 if reducer is None else bytearray(reducer),
+            bytearray(workload) if len(workload) < _SMALL else workload,
+            priority,
+            due_ns,
+            attempts,
+            submitted_ns,
+        )
+    return values
 
 
 def _count_attempts(db: sqlite3.Connection, attempts: dict[int, int]) -> None:
@@ -96,6 +122,21 @@ def move_back(db: sqlite3.Connection, number: int) -> StoredJob | None:
     return StoredJob._make(db.execute(f"SELECT {_JOB} FROM jobs WHERE number = ?", (number,)).fetchone())
 
 
+def known(db: sqlite3.Connection, numbers: list[int]) -> list[int]:
+    """Those of the numbers that are a job's, waiting or dead, in order."""
+    found: set[int] = set()
+    for table in ("jobs", "dead"):
+        listed = db.execute(f"SELECT number FROM {table} WHERE number IN {_LISTED}", (json.dumps(numbers),))
+        found.update(number for (number,) in listed)
+    return sorted(found)
+
+
+def forget(db: sqlite3.Connection, numbers: list[int]) -> None:
+    """Remove jobs, whether they wait or are dead."""
+    for table in ("jobs", "dead"):
+        db.execute(f"DELETE FROM {table} WHERE number IN {_LISTED}", (json.dumps(numbers),))
+
+
 def read_jobs(db: sqlite3.Connection, after: int, last: int, budget: float) -> tuple[list[ReplayedJob], float]:
     """Some jobs in order, with the numbers after one and up to the last, and what is left of a budget for workloads.
 
@@ -121,9 +162,11 @@ def read_jobs(db: sqlite3.Connection, after: int, last: int, budget: float) -> t
     return rows, (budget - size if size <= budget else -1)
 
 
-def dead_jobs(db: sqlite3.Connection, after: int) -> list[DeadJob]:
+def dead_jobs(db: sqlite3.Connection, after: int, limit: int) -> list[DeadJob]:
     """Some dead jobs in order, with the numbers after one; few, because their workloads come along."""
-    found = db.execute(f"SELECT {_JOB}, reason, died_ns FROM dead WHERE number > ? ORDER BY number LIMIT 100", (after,))
+    found = db.execute(
+        f"SELECT {_JOB}, reason, died_ns FROM dead WHERE number > ? ORDER BY number LIMIT ?", (after, limit)
+    )
     return [DeadJob(StoredJob._make(row[:9]), row[9], row[10]) for row in found]
 
 

@@ -59,7 +59,6 @@ class SqliteStore(SqliteView, Store):
         self._db: sqlite3.Connection | None = None
         self._lost = ""
         self._closed = False
-        self._in_whole = False
         self._files: Identity = []
         self._prefix, self._last, self.imported = "", 0, 0
         self._checkpoint_at = _WAL_LIMIT
@@ -206,20 +205,18 @@ class SqliteStore(SqliteView, Store):
 
     def _write(self, batch: Batch, last_number: int) -> None:
         try:
-            if self._in_whole:
-                with self._using() as db:
+            with self._using() as db:
+                with self._transaction():
                     rows.apply(db, batch, self._last, last_number)
-            else:
-                self._commit(batch, last_number)
+                self._committed(db)
         except BaseException:
             self._disconnect()  # whether it was committed is not known; the next call reads the last number again
             raise
         self._last = max(self._last, last_number)
 
-    def _commit(self, batch: Batch, last_number: int) -> None:
-        with self._using() as db:
-            with self._transaction():
-                rows.apply(db, batch, self._last, last_number)
+    def _committed(self, db: sqlite3.Connection) -> None:
+        """What is to be done after each commit, and not within a larger transaction."""
+        if not db.in_transaction:
             self._check_files()
             self._tidy(db)
 
@@ -231,16 +228,22 @@ class SqliteStore(SqliteView, Store):
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """All that is appended within becomes durable together, or not at all."""
+        """All that is done within becomes durable together, or, after an exception, not at all."""
         self._flush()
-        with self._transaction():
-            self._in_whole = True
-            try:
-                yield
-                self._flush()
-            finally:
-                self._in_whole = False
-        self._check_files()
+        try:
+            with self._using() as db:
+                with self._transaction():
+                    yield
+                    self._flush()
+                self._committed(db)
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def pass_over(self, last_number: int) -> None:
+        """Let no number up to this one be given out."""
+        self._flush()
+        self._write(Batch(), max(self._last, last_number))
 
     def replay(self, with_workloads_up_to: int | None = None) -> Iterator[list[ReplayedJob]]:
         self._flush()
@@ -271,6 +274,16 @@ class SqliteStore(SqliteView, Store):
     def drop_dead(self, number: int) -> None:
         self._flush()
         super().drop_dead(number)
+
+    def known(self, numbers: list[int]) -> list[int]:
+        self._flush()
+        return super().known(numbers)
+
+    def forget(self, numbers: list[int]) -> None:
+        """Remove jobs, whether they wait or are dead."""
+        self._flush()
+        with self._transaction() as db:
+            rows.forget(db, numbers)
 
     def check(self) -> list[str]:
         self._flush()

@@ -33,7 +33,7 @@ _PASSING = {
 }
 _FINAL = {
     _CORRUPT: "is damaged; run `fastgear store check` on it, and export what can be read",
-    _NOTADB: "is damaged: it is no SQLite database any more",
+    _NOTADB: "is no SQLite database, or not any more",
 }
 
 

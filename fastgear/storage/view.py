@@ -14,7 +14,7 @@ from fastgear.errors import StoreError
 from fastgear.storage import rows
 from fastgear.storage.gearmand import DEFAULT_TABLE
 from fastgear.storage.schema import MIGRATIONS, OWNER, examine
-from fastgear.storage.store import DeadJob, ReplayedJob
+from fastgear.storage.store import DeadJob, ReplayedJob, StoredJob
 from fastgear.storage.trouble import store_error
 
 __all__ = ["SqliteView", "connect"]
@@ -31,7 +31,8 @@ def connect(path: str, mode: str) -> sqlite3.Connection:
 class SqliteView:
     """Reads jobs and dead ones, and can drop the latter; takes no lock for longer than that, and changes nothing else.
 
-    Raises StoreError, and FileNotFoundError when there is no such file.
+    Where no server has the file, -wal and -shm may stay beside it afterwards. Raises StoreError, and FileNotFoundError when
+    there is no such file.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, writable: bool = False) -> None:
@@ -79,8 +80,11 @@ class SqliteView:
 
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """Everything within, or nothing."""
+        """Everything within, or nothing. Within another one it is a part of that."""
         with self._using() as db:
+            if db.in_transaction:
+                yield db
+                return
             db.execute(begin)
             try:
                 yield db
@@ -140,16 +144,29 @@ class SqliteView:
             (dead,) = db.execute("SELECT count(*) FROM dead").fetchone()
         return jobs, dead
 
+    def known(self, numbers: list[int]) -> list[int]:
+        """Those of the numbers that are a job's, waiting or dead."""
+        with self._using() as db:
+            return rows.known(db, numbers)
+
     def dead(self, limit: int | None = None) -> Iterator[DeadJob]:
         after, left = 0, limit
         while left is None or left > 0:
             with self._using() as db:
-                found = rows.dead_jobs(db, after)[:left]
+                found = rows.dead_jobs(db, after, 100 if left is None else min(left, 100))
             if not found:
                 return
             yield from found
             after = found[-1].job.number
             left = None if left is None else left - len(found)
+
+    def dead_job(self, number: int) -> StoredJob:
+        """Return a dead job. Raises KeyError."""
+        with self._using() as db:
+            found = rows.dead_jobs(db, number - 1, 1)
+        if not found or found[0].job.number != number:
+            raise KeyError(number)
+        return found[0].job
 
     def drop_dead(self, number: int) -> None:
         with self._transaction() as db:

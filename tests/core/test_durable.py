@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from core.conftest import Talk
-from speak import request
+from speak import packets, request
 
 WRITTEN, FAILED, FAILED_FOR_GOOD = 0, 1, 2
 Connect = Callable[[], Talk]
@@ -353,6 +354,36 @@ def test_memory_is_given_back(core: Any, talk: Connect) -> None:
     assert core.all_is_written
 
 
+@pytest.mark.parametrize("outcome", [WRITTEN, FAILED, FAILED_FOR_GOOD])
+def test_every_allocation_may_fail_without_harm(make_core: Callable[..., Any], outcome: int) -> None:
+    from fastgear.base.alloc import fail_after
+
+    for n in range(60):
+        core = make_core(durable=True)
+        ids = [core.connect(), core.connect()]
+        fail_after(n)
+        try:
+            core.receive(ids[1], request("CAN_DO", b"f"))
+            for data in (b"x", b"y" * 3000, b"z" * 40_000):
+                for part in (slice(17_000), slice(17_000, None)):
+                    if not core.is_closing(ids[0]):
+                        core.receive(ids[0], request("SUBMIT_JOB_BG", b"f", b"u" + data[:1], data)[part])
+                core.receive(ids[0], request("ECHO_REQ", data) if not core.is_closing(ids[0]) else b"")
+            for _ in range(2):
+                if core.hand_over() is not None:
+                    core.written(outcome, b"no")
+            core.receive(ids[1], request("GRAB_JOB_UNIQ") * 3)
+        finally:
+            fail_after(-1)
+        core.check()
+        probe = core.connect()
+        core.receive(probe, request("ECHO_REQ", b"alive"))
+        assert packets(core.sent(probe)) == [("ECHO_RES", (b"alive",))]
+        for id in ids:
+            core.disconnect(id)
+        core.close()
+
+
 # -- attempts -----------------------------------------------------------------------------------------------------------
 
 
@@ -393,3 +424,318 @@ def test_a_stop_in_good_order_is_no_attempt(core: Any, talk: Connect) -> None:
     worker.say("GRAB_JOB")
     core.uncount()
     assert core.hand_over() == [("attempt", 1, 1), ("attempt", 1, 0)]
+
+
+# -- workloads that stay in the store -----------------------------------------------------------------------------------
+
+DATA = [bytes([i]) * 600 for i in range(5)]
+
+
+@pytest.fixture
+def short(make_core: Callable[..., Any]) -> Any:
+    """A core that keeps one of DATA in memory, with three jobs that are stored."""
+    core = make_core(durable=True, store_memory=1000)
+    client = Talk(core)
+    for data in DATA[:3]:
+        submit(client, data=data)
+    core.hand_over()
+    core.written()
+    client.leave()
+    return core
+
+
+def assigned(number: int) -> tuple[str, tuple[bytes, ...]]:
+    return ("JOB_ASSIGN", (b"H:test:%d" % number, b"f", DATA[number - 1]))
+
+
+def test_what_is_over_the_limit_is_brought_when_a_worker_takes_it(short: Any) -> None:
+    assert short.kept == 600
+    worker = worker_of(lambda: Talk(short))
+    assert worker.say("GRAB_JOB") == [assigned(1)]
+    assert worker.say("GRAB_JOB") == []
+    assert short.hand_over() == [("attempt", 1, 1), ("wanted", 2)]
+    short.bring(2, DATA[1])
+    short.written()
+    assert worker.heard() == [assigned(2)]
+    assert short.hand_over() == [("attempt", 2, 1)], "it counts once it was told"
+    for number in (1, 2):
+        worker.send("WORK_COMPLETE", b"H:test:%d" % number, b"")
+    assert short.kept == 0
+
+
+def test_grabs_that_come_together_are_answered_in_order(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    short.receive(worker.id, request("GRAB_JOB") * 4 + request("ECHO_REQ", b"last"))
+    found = worker.heard()
+    for number in (2, 3):
+        assert ("wanted", number) in short.hand_over()
+        short.bring(number, DATA[number - 1])
+        short.written()
+        found += worker.heard()
+    assert found == [assigned(1), assigned(2), assigned(3), ("NO_JOB", ()), ("ECHO_RES", (b"last",))]
+
+
+def test_reports_do_not_wait_for_a_workload(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    assert worker.say("GRAB_JOB") == [assigned(1)]
+    short.receive(worker.id, request("GRAB_JOB") + request("WORK_COMPLETE", b"H:test:1", b""))
+    assert short.kept == 0
+    short.hand_over()
+    short.bring(2, DATA[1])
+    short.written()
+    assert worker.heard() == [assigned(2)]
+
+
+def test_a_worker_that_leaves_meanwhile_costs_nothing(short: Any) -> None:
+    first, second = worker_of(lambda: Talk(short)), worker_of(lambda: Talk(short))
+    assert first.say("GRAB_JOB") == [assigned(1)]
+    assert first.say("GRAB_JOB") == []
+    first.leave()
+    short.hand_over()
+    short.bring(2, DATA[1])
+    short.written()
+    assert [second.say("GRAB_JOB") for _ in range(2)] == [[assigned(1)], [assigned(2)]]
+
+
+@pytest.mark.parametrize("parks", [False, True])
+def test_a_grab_whose_job_vanishes_gets_another_answer(short: Any, parks: bool) -> None:
+    worker, admin = worker_of(lambda: Talk(short)), Talk(short)
+    if parks:
+        worker.say("OPTION_REQ", b"fastgear/wait")
+    worker.say("GRAB_JOB")
+    assert worker.say("GRAB_JOB") == []
+    short.hand_over()
+    for number in (3, 2):
+        admin.text(b"cancel job H:test:%d\n" % number)
+    short.advance(0.0)
+    assert worker.heard() == ([] if parks else [("NO_JOB", ())])
+    short.bring(2, DATA[1])
+    short.written()
+    submit(admin, data=b"small")
+    short.hand_over()
+    short.written()
+    admin.heard()
+    expected = [("JOB_ASSIGN", (b"H:test:4", b"f", b"small"))]
+    assert (worker.heard() if parks else worker.say("GRAB_JOB")) == expected
+
+
+def test_what_the_store_does_not_have_fails_alone(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    worker.say("GRAB_JOB")
+    assert worker.say("GRAB_JOB") == []
+    short.hand_over()
+    short.bring(2, None)
+    short.written()
+    assert worker.heard() == []
+    assert ("wanted", 3) in short.hand_over()
+    short.bring(3, DATA[2])
+    short.written()
+    assert worker.heard() == [assigned(3)]
+
+
+def test_without_the_store_what_is_there_cannot_be_run(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    assert worker.say("GRAB_JOB") == [assigned(1)]
+    assert worker.say("GRAB_JOB") == []
+    short.hand_over()
+    short.written(FAILED_FOR_GOOD, b"lost")
+    short.advance(0.0)
+    assert worker.heard() == [("NO_JOB", ())]
+
+
+def test_trouble_only_delays_it(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    worker.say("GRAB_JOB")
+    assert worker.say("GRAB_JOB") == []
+    short.hand_over()
+    short.written(FAILED, b"no")
+    assert worker.heard() == []
+    assert ("wanted", 2) in short.hand_over()
+    short.bring(2, DATA[1])
+    short.written()
+    assert worker.heard() == [assigned(2)]
+
+
+def test_jobs_that_are_named_by_their_workloads_stay(make_core: Callable[..., Any]) -> None:
+    core = make_core(durable=True, store_memory=1000)
+    client = Talk(core)
+    for data in DATA:
+        submit(client, b"-", data)
+    core.hand_over()
+    core.written()
+    client.heard()
+    assert core.kept == 5 * 600
+    assert submit(client, b"-", DATA[4]) == [created(5)]
+
+
+def test_abilities_may_go_while_a_workload_comes(short: Any) -> None:
+    worker = worker_of(lambda: Talk(short))
+    worker.say("GRAB_JOB")
+    assert worker.say("GRAB_JOB") == []
+    worker.send("RESET_ABILITIES")
+    short.hand_over()
+    short.bring(2, DATA[1])
+    short.written()
+    assert worker.heard() == [assigned(2)]
+
+
+# -- at random ----------------------------------------------------------------------------------------------------------
+
+
+class Play:
+    """Clients and workers do this and that, while a store writes, fails, and sometimes has written all the same."""
+
+    def __init__(self, core: Any, seed: int) -> None:
+        self.core, self.random = core, random.Random(seed)
+        self.stored: dict[int, bytes] = {}
+        self.under_way: list[Any] | None = None
+        self.asked: dict[Talk, list[str]] = {}
+        self.heard: dict[Talk, list[Any]] = {}
+        self.held: list[tuple[Talk, bytes]] = []
+        self.workers: list[Talk] = []
+
+    def client(self) -> Talk:
+        if len(self.asked) < 4 or self.random.random() < 0.05:
+            client = Talk(self.core)
+            self.asked[client], self.heard[client] = [], []
+            return client
+        return self.random.choice(list(self.asked))
+
+    def submit(self) -> None:
+        kinds = ["SUBMIT_JOB_BG"] * 3 + ["SUBMIT_JOB", "SUBMIT_JOB_HIGH_BG", "SUBMIT_JOB_EPOCH"]
+        kind, client = self.random.choice(kinds), self.client()
+        due = (b"%d" % (int(self.core.time) + self.random.randrange(-5, 20)),) if kind == "SUBMIT_JOB_EPOCH" else ()
+        unique = self.random.choice([b"", b"", b"a", b"b", b"-"])
+        self.asked[client].append("job")
+        client.send(kind, b"f", unique, *due, self.random.randbytes(self.random.choice([1, 10, 300, 20_000])))
+
+    def echo(self) -> None:
+        client = self.client()
+        self.asked[client].append("echo")
+        client.send("ECHO_REQ", bytes(self.random.choice([0, 30, 3000])))
+
+    def leave(self) -> None:
+        if self.asked and self.random.random() < 0.3:
+            client = self.random.choice(list(self.asked))
+            del self.asked[client], self.heard[client]
+            client.leave()
+
+    def grab(self) -> None:
+        if len(self.workers) < 3:
+            self.workers.append(worker_of(lambda: Talk(self.core)))
+        worker = self.random.choice(self.workers)
+        for name, args in worker.say("GRAB_JOB"):
+            self.note(worker, name, args)
+
+    def note(self, worker: Talk, name: str, args: tuple[bytes, ...]) -> None:
+        if name == "JOB_ASSIGN":
+            self.held.append((worker, args[0]))
+            number = int(args[0].rpartition(b":")[2])
+            assert self.stored.get(number, args[2]) == args[2]
+
+    def report(self) -> None:
+        if self.held:
+            worker, handle = self.held.pop(self.random.randrange(len(self.held)))
+            if self.random.random() < 0.8:
+                worker.send("WORK_COMPLETE", handle, b"result")
+            else:
+                worker.send("WORK_FAIL", handle)
+
+    def lose_worker(self) -> None:
+        if self.workers and self.random.random() < 0.2:
+            worker = self.workers.pop()
+            self.held = [(who, handle) for who, handle in self.held if who is not worker]
+            worker.leave()
+
+    def cancel(self) -> None:
+        if self.stored and self.random.random() < 0.3:
+            admin = Talk(self.core)
+            admin.text(b"cancel job H:test:%d\n" % self.random.choice(list(self.stored)))
+            admin.leave()
+
+    def write(self) -> None:
+        if self.under_way is None:
+            self.under_way = self.core.hand_over()
+        elif self.random.random() < 0.8:
+            self.write_well()
+        else:
+            if self.random.random() < 0.5:
+                self.apply(self.under_way)
+            self.under_way = None
+            self.core.written(FAILED, b"no")
+
+    def apply(self, records: list[Any]) -> None:
+        for kind, number, *more in records:
+            if kind == "submitted":
+                self.stored[number] = more[3]
+            elif kind in ("dead", "ended"):
+                self.stored.pop(number, None)
+
+    def advance(self) -> None:
+        self.core.advance(self.random.choice([0.0, 0.1, 3.0]))
+
+    def listen(self) -> None:
+        """Each hears as many answers as it asked, in the order of its questions; results come whenever they do."""
+        for client, heard in self.heard.items():
+            heard += [name for name, _ in client.heard() if not name.startswith("WORK")]
+            named = ["echo" if name == "ECHO_RES" else "job" for name in heard]
+            assert named == self.asked[client][: len(named)]
+
+    def settle(self) -> None:
+        for _ in range(50):
+            self.listen()  # which lets those go on who had to wait
+            if self.core.all_is_written and self.under_way is None:
+                return
+            self.write_well()
+
+    def write_well(self) -> None:
+        records = self.under_way if self.under_way is not None else self.core.hand_over()
+        self.under_way = None
+        if records is not None:
+            self.apply(records)
+            for kind, number, *_ in records:
+                if kind == "wanted":
+                    self.core.bring(number, self.stored.get(number))
+            self.core.written(WRITTEN)
+        self.core.advance(0.0)
+        for worker in self.workers:
+            for name, args in worker.heard():
+                self.note(worker, name, args)
+
+    def known(self) -> set[int]:
+        admin = Talk(self.core)
+        lines = [line.split(b"\t") for line in admin.text(b"show jobs\n").split(b"\n")]
+        admin.leave()
+        return {int(line[0].rpartition(b":")[2]) for line in lines if len(line) == 4 and line[3] == b"1"}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_happens_the_store_has_the_jobs_that_the_server_has(make_core: Callable[..., Any], seed: int) -> None:
+    limits = {"max_journal": [500, 1 << 26][seed % 2], "store_memory": [0, 1000, 30_000][seed % 3]}
+    core = make_core(durable=True, dead_after=3, **limits)
+    play = Play(core, seed)
+    deeds = [play.submit] * 6 + [
+        play.echo,
+        play.grab,
+        play.grab,
+        play.report,
+        play.report,
+        play.write,
+        play.write,
+        play.write,
+    ]
+    deeds += [play.leave, play.lose_worker, play.cancel, play.advance]
+    for step in range(400):
+        play.random.choice(deeds)()
+        if step % 7 == 0:
+            play.listen()
+        if step % 100 == 99:
+            play.settle()
+            assert play.known() == set(play.stored)
+            assert all(len(heard) == len(play.asked[client]) for client, heard in play.heard.items())
+    play.settle()
+    for talk in [*play.asked, *play.workers]:
+        talk.leave()
+    while core.hand_over() is not None:
+        core.written()
+    assert core.waiting_output == 0

@@ -7,13 +7,15 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from posix.uio cimport iovec
 
+from fastgear.base.blob cimport blob_copy, blob_t
 from fastgear.base.buffer cimport buffer_gather, buffer_length
 from fastgear.base.list cimport link_is_linked, link_t, list_is_empty, list_pop_front
+from fastgear.core.assign cimport assign_brought
 from fastgear.core.durable cimport durable_hand_over, durable_is_done, durable_uncount, durable_written
 from fastgear.core.flow cimport flow_resume, flow_review, flow_sent
 from fastgear.core.input cimport input_continue, input_filled, input_receive, input_resume, input_wants
 from fastgear.core.journal cimport (
-    RECORD_ATTEMPT, RECORD_DEAD, RECORD_SUBMITTED, reader_t, record_t, records_begin, records_next,
+    RECORD_ATTEMPT, RECORD_DEAD, RECORD_SUBMITTED, RECORD_WANTED, reader_t, record_t, records_begin, records_next,
 )
 from fastgear.core.model cimport HOLD_NOTHING, batch_t, function_t, peer_t, settings_t, state_t
 from fastgear.core.functions cimport function_wants_workers
@@ -41,7 +43,7 @@ cdef class Core:
                   int rescue_ms=50, long long max_queue=0, long long max_memory=0, size_t max_packet_size=1 << 26,
                   size_t max_output=1 << 26, double output_timeout=10.0, double input_timeout=60.0,
                   bytes prefix=b"H:test:", long long first_number=1, bint durable=False, int dead_after=5,
-                  size_t max_journal=1 << 26):
+                  size_t max_journal=1 << 26, long long store_memory=0):
         cdef settings_t settings
         cdef uint64_t key[2]
         self.verbose = b"ERROR"
@@ -62,6 +64,7 @@ cdef class Core:
         settings.durable = durable
         settings.dead_after = dead_after
         settings.max_journal = max_journal
+        settings.store_memory = store_memory
         settings.verbose = self.verbose
         state_init(&self.state, &settings, prefix, b"test", key, first_number)
         self.open = True
@@ -226,12 +229,25 @@ cdef class Core:
             elif record.kind == RECORD_ATTEMPT:
                 found.append(("attempt", record.number, record.attempts))
             else:
-                found.append(("dead" if record.kind == RECORD_DEAD else "ended", record.number))
+                found.append(({RECORD_DEAD: "dead", RECORD_WANTED: "wanted"}.get(record.kind, "ended"), record.number))
         return found
 
     def written(self, int outcome=0, bytes complaint=b""):
         durable_written(&self.state, outcome, complaint)
         state_settle(&self.state)
+
+    def bring(self, unsigned long long number, workload):
+        """A workload that was wanted, or None."""
+        cdef bytes data = workload or b""
+        cdef blob_t* blob = NULL
+        if workload is not None:
+            blob = blob_copy(<const char*>data, len(data))
+        assign_brought(&self.state, number, blob)
+        state_settle(&self.state)
+
+    @property
+    def kept(self):
+        return self.state.journal.kept
 
     def uncount(self):
         durable_uncount(&self.state)

@@ -209,6 +209,24 @@ def test_kill_9_loses_no_acknowledged_job(tmp_path: Path) -> None:
     assert len(left) == len(set(left))
 
 
+@pytest.mark.parametrize("durability", ["full", "on-shutdown"])
+def test_workloads_over_the_limit_stay_on_disk_until_a_worker_takes_them(tmp_path: Path, durability: str) -> None:
+    data = [random.Random(i).randbytes(100_000) for i in range(100)]
+    with durable_server(tmp_path, store_memory=1_000_000, durability=durability) as server:
+        with Client(server.address) as client:
+            for one in data[:90]:
+                client.submit_background("f", one)
+            assert server.snapshot().counters["memory_bytes"] < 2_000_000
+        assert run_all(server.address) == data[:90]
+        with Client(server.address) as client:
+            for one in data:
+                client.submit_background("f", one)
+    with durable_server(tmp_path, store_memory=1_000_000, durability=durability) as server:
+        assert server.snapshot().counters["memory_bytes"] < 2_000_000
+        assert run_all(server.address) == data
+        assert server.snapshot().counters["memory_bytes"] < 100_000
+
+
 # -- a slow store -------------------------------------------------------------------------------------------------------
 
 

@@ -116,6 +116,15 @@ class Conformance:
         assert [one.job.number for one in store.dead(limit=120)] == numbers[:120]
         assert list(store.dead(limit=0)) == []
 
+    def test_a_job_ends_or_dies_once(self, reopen: Reopen) -> None:
+        store = reopen()
+        store.append(Batch([job(1), job(2)]))
+        store = reopen()
+        store.append(Batch(ended=[1]))
+        store.append(Batch(dead=[(1, "too late", 1), (2, "first", 2), (2, "second", 3)]))
+        store.append(Batch(attempts=[(9, 2)], dead=[(2, "third", 4)], ended=[2]))
+        assert jobs(store) == [] and list(store.dead()) == [DeadJob(job(2), "first", 2)]
+
     def test_a_dead_job_is_tried_again_or_dropped(self, reopen: Reopen) -> None:
         store = reopen()
         store.append(Batch([job(1, attempts=5), job(2)], dead=[(1, "a", 1), (2, "b", 2)]))
@@ -212,7 +221,7 @@ _steps = st.lists(_batches | st.sampled_from(["reopen", "again", "retry", "drop"
 def check_against_the_model(make_reopen: Callable[[], Reopen]) -> None:
     """Random steps on a store and on the model: the same state in the end, and after each opening."""
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(_steps)
     def compare(steps: list[Batch | str]) -> None:
         reopen, model, last = make_reopen(), MemoryStore(), Batch()

@@ -2,7 +2,8 @@
 /* Preloaded under SQLite in tests: lets calls on some files fail, and loses what was not synced when the power goes.
 
    Does nothing until faults_begin is called, by ctypes. Of each file that is open for writing a copy of what was last synced is
-   kept in memory. Names are taken to be on the disk at once; the shared index (-shm) lives in memory and goes with it. */
+   kept in memory. Names are taken to be on the disk at once; the shared index (-shm) lives in memory and goes with it. Nothing is
+   synced really: what would be there is known without, and the disk of the tests has other work. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -32,12 +33,14 @@ static int error_number, stays;
 static unsigned torn;
 
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static ssize_t (*real_pread)(int, void *, size_t, off_t);
 static ssize_t (*real_write)(int, const void *, size_t);
 static int (*real_fsync)(int), (*real_fdatasync)(int), (*real_ftruncate)(int, off_t), (*real_close)(int);
 static int (*real_open)(const char *, int, ...);
 
 __attribute__((constructor)) static void start(void) {
     real_pwrite = dlsym(RTLD_NEXT, "pwrite64");
+    real_pread = dlsym(RTLD_NEXT, "pread64");
     real_write = dlsym(RTLD_NEXT, "write");
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
@@ -46,7 +49,7 @@ __attribute__((constructor)) static void start(void) {
     real_open = dlsym(RTLD_NEXT, "open64");
 }
 
-/* From now on, of the calls in `counted` ("write,sync,truncate,open,") on files whose path begins with `path`, the n-th fails with
+/* From now on, of the calls in `counted` ("write,sync,truncate,open,read,") on files whose path begins with `path`, the n-th fails with
    `error`, and with `and_later` so do all after it; n = 0: none. At call `power_at` the power goes: the process ends with code 99,
    and of what was not synced nothing is there, or with a `seed` a random half of its sectors. */
 void faults_begin(const char *path, const char *counted, long n, int error, int and_later, long power_at, unsigned seed) {
@@ -75,7 +78,7 @@ static void keep(int fd) {
     file_t *file = file_of(of_fd[fd]);
     if (fstat(fd, &status)) abort();
     file->synced = realloc(file->synced, (size_t)status.st_size + 1);
-    file->length = pread(fd, file->synced, (size_t)status.st_size, 0);
+    file->length = real_pread(fd, file->synced, (size_t)status.st_size, 0);
     if (file->length != status.st_size) abort();
 }
 
@@ -87,7 +90,7 @@ static void lose(const file_t *file) {
     off_t longest = status.st_size > file->length ? status.st_size : file->length;
     off_t length = torn && rand_r(&torn) & 1 ? status.st_size : file->length;
     char *now = calloc(1, (size_t)longest + SECTOR), *was = calloc(1, (size_t)longest + SECTOR);
-    if (pread(fd, now, (size_t)status.st_size, 0) != status.st_size) abort();
+    if (real_pread(fd, now, (size_t)status.st_size, 0) != status.st_size) abort();
     memcpy(was, file->synced, (size_t)file->length);
     for (off_t at = 0; torn && at < longest; at += SECTOR)
         if (rand_r(&torn) & 1) memcpy(was + at, now + at, SECTOR);
@@ -155,6 +158,11 @@ ssize_t pwrite64(int fd, const void *data, size_t length, off_t offset) {
 
 ssize_t pwrite(int fd, const void *data, size_t length, off_t offset) { return pwrite64(fd, data, length, offset); }
 
+ssize_t pread64(int fd, void *data, size_t length, off_t offset) {
+    if (is_ours(fd) && fails("read")) return -1;
+    return real_pread(fd, data, length, offset);
+}
+
 ssize_t write(int fd, const void *data, size_t length) {
     if (is_ours(fd) && fails("write")) return -1;
     return real_write(fd, data, length);
@@ -168,10 +176,10 @@ int ftruncate64(int fd, off_t length) {
 int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
 
 static int synced(int fd, int (*call)(int)) {
-    if (is_ours(fd) && fails("sync")) return -1;
-    int done = call(fd);
-    if (is_ours(fd) && !done) keep(fd);
-    return done;
+    if (!is_ours(fd)) return call(fd);
+    if (fails("sync")) return -1;
+    keep(fd);
+    return 0;
 }
 
 int fsync(int fd) { return synced(fd, real_fsync); }

@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,37 @@ def run(path: str, durability: str, report: int) -> int:
     return 0
 
 
+def make_queue(path: str, rows: int) -> None:
+    """As gearmand leaves it."""
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE gearman_queue (unique_key TEXT, function_name TEXT, priority INTEGER, data BLOB)")
+    db.executemany("INSERT INTO gearman_queue VALUES (?, 'f', 1, 'w')", [(str(number),) for number in range(rows)])
+    db.commit()
+    db.close()
+
+
+def take_over(path: str, report: int) -> int:
+    """Open gearmand's queue as a store."""
+    for _ in range(_TRIES):
+        try:
+            sqlite.SqliteStore(path).close()
+            os.write(report, b"!")
+            return 0
+        except StoreTrouble:
+            continue
+    return GAVE_UP
+
+
 def child(case: dict[str, Any], shim: ctypes.CDLL, folder: Path, report: int) -> None:
     path = str(folder / "jobs.db")
     names = ("nth", "errno", "stays", "power", "torn")
     code = 1
     try:
+        if "queue" in case:
+            make_queue(path, case["queue"])
         calls = "".join(f"{name}," for name in case["calls"])
         shim.faults_begin(path.encode(), calls.encode(), *(ctypes.c_long(case.get(name, 0)) for name in names))
-        code = run(path, case.get("durability", "full"), report)
+        code = take_over(path, report) if "queue" in case else run(path, case.get("durability", "full"), report)
     except StoreLost:
         code = LOST
     except StoreError as error:

@@ -299,6 +299,8 @@ def test_check_finds_rows_that_make_no_sense(open_store: Open, path: Path) -> No
 def test_a_mistake_of_the_caller_applies_nothing(open_store: Open) -> None:
     store = open_store()
     with pytest.raises(sqlite3.IntegrityError):
+        store.append(Batch([job(1), job(2, priority=None)]))
+    with pytest.raises(TypeError):
         store.append(Batch([job(1), job(2, workload=None)]))
     with pytest.raises(OverflowError):
         store.append(Batch([job(1), job(2**63)]))
@@ -440,6 +442,8 @@ assert store.workload(1) == b"w"
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
+    with SqliteView(path) as beside:
+        assert beside.count() == (survives, 0), "what is in the log only is seen too"
     assert len(jobs(open_store())) == survives
 
 

@@ -52,7 +52,7 @@ def test_a_mistake_in_the_example_would_be_found(tmp_path: Path) -> None:
 
 
 def test_the_stubs_say_what_the_extensions_have(tmp_path: Path) -> None:
-    assert len(STUBS) == 14
+    assert len(STUBS) == 15
     (tmp_path / "allowed").write_text(ALLOWED)
     words = ["--concise", "--ignore-unused-allowlist", "--allowlist", str(tmp_path / "allowed")]
     assert mypy("mypy.stubtest", *words, *STUBS, folder=tmp_path) == ""

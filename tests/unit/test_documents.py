@@ -38,7 +38,7 @@ def test_every_test_that_is_named_is_there(name: str) -> None:
         assert not function or re.search(rf"^(async )?def {function}\(", text, re.MULTILINE), f"{file}::{function}"
 
 
-PAINS = [*range(1, 15), *range(29, 41), *range(45, 53), *range(55, 58)]
+PAINS = [*range(1, 15), 17, 20, 21, 23, 25, *range(29, 41), *range(45, 53), *range(55, 58)]
 
 
 def test_the_table_of_pains_and_the_tests_agree() -> None:
