@@ -5,9 +5,10 @@
     python benchmarks/durable_kills.py --power [--cycles 200]
     python benchmarks/durable_kills.py --peer gearmand --cycles 20
 
-In each cycle a server is started on the store that the last one left, clients submit background jobs and workers do them, and it is
-killed by SIGKILL: some time after it has come up, or, in one of five cycles, while it is starting. With --power the process ends
-within a random call on the store's files, and what had not been synced is not there, or, every second time, a random half of it.
+In each cycle a server is started on the store that the last one left, clients submit background jobs and workers do them, some of
+which hang up with jobs in hand, and it is killed by SIGKILL: some time after it has come up, or, in one of five cycles, while it is
+starting. With --power the process ends within a random call on the store's files, and what had not been synced is not there, or,
+every second time, a random half of it.
 
 The books are kept in this process. After the last cycle all that is left is run. What was acknowledged must have been run, or, with
 --dead-after, been put aside; a job whose end the store must know may not come back; and no handle may ever mean two jobs.

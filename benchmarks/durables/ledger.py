@@ -22,6 +22,7 @@ class Ledger:
         self.refused: Counter[bytes] = Counter()
         self.runs: dict[bytes, list[int]] = {}  # the lives in which it ran
         self.heard: list[bytes] = []  # those whose end the server has heard of, in this life
+        self.unsure: set[bytes] = set()  # done by workers that hung up before they knew that the server had heard of it
         self.over: set[bytes] = set()
         self._over_to = 0  # of those heard
         self.came_back: list[bytes] = []  # though over
@@ -62,6 +63,7 @@ class Ledger:
 
     def balance(self, put_aside: set[bytes]) -> dict[str, int]:
         lives = list(self.runs.values())
+        sure = [lives for name, lives in self.runs.items() if name not in self.unsure]
         return {
             "submitted": self.submitted,
             "acknowledged": len(self.acknowledged),
@@ -71,7 +73,7 @@ class Ledger:
             "run twice, or more often": sum(len(one) > 1 for one in lives),
             "jobs put aside": len(put_aside),
             "lost": len(self.waiting() - put_aside),
-            "run twice in one life": sum(len(one) > len(set(one)) for one in lives),
+            "run twice in one life": sum(len(one) > len(set(one)) for one in sure),
             "run again though its end was recorded": len(self.came_back),
             "another job's handle": len(self.other_handles),
         }

@@ -8,6 +8,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from durables.ledger import Ledger
 from durables.wire import (
@@ -32,6 +33,7 @@ FUNCTION = b"f"
 LATEST_S = 2  # how long a delayed job may have to wait
 _WINDOW = 50
 _GRABS = 8
+_HANG_UP = 0.03  # the chance of a worker to do so after each recv
 _AGAIN_S = 0.005
 _LARGE = 100_000
 _KINDS = (SUBMIT_JOB_BG, SUBMIT_JOB_BG, SUBMIT_JOB_HIGH_BG, SUBMIT_JOB_LOW_BG)
@@ -66,6 +68,9 @@ class _Client:
         if requests:
             self.line.send(*requests)
 
+    def wants_to_go(self) -> bool:
+        return False
+
     def take(self, packet: Packet) -> None:
         number, args = packet
         name, heard = self._waiting.popleft()
@@ -78,10 +83,11 @@ class _Client:
 
 
 class _Worker:
-    """Does at once whatever it gets."""
+    """Does at once whatever it gets. With `hangs_up` it goes at random, and the server may not know of all that it had done."""
 
-    def __init__(self, line: Line, ledger: Ledger, backlog: int | None) -> None:
-        self.line, self._ledger, self._backlog = line, ledger, backlog
+    def __init__(self, line: Line, ledger: Ledger, chance: random.Random, backlog: int | None, hangs_up: bool) -> None:
+        self.line, self._ledger, self._chance = line, ledger, chance
+        self._backlog, self._hangs_up = backlog, hangs_up
         self._asked: deque[list[bytes]] = deque()  # grabs without an answer, and the ends sent before each
         self._done: list[bytes] = []
         self._rest_until = 0.0
@@ -110,6 +116,12 @@ class _Worker:
         self._done.append(name)
         self.line.send(request(WORK_COMPLETE, handle, b""))
 
+    def wants_to_go(self) -> bool:
+        if not self._hangs_up or self._chance.random() > _HANG_UP:
+            return False
+        self._ledger.unsure.update(self._done, *self._asked)
+        return True
+
 
 class Load:
     """Two clients and two workers, who leave `backlog` jobs waiting, so that each start has some to take up.
@@ -118,17 +130,26 @@ class Load:
     """
 
     def __init__(self, port: int, ledger: Ledger, chance: random.Random, *, varied: bool, backlog: int | None) -> None:
-        self._clients = [] if backlog is None else [_Client(Line(port), ledger, chance, varied) for _ in range(2)]
-        self._workers = [_Worker(Line(port), ledger, backlog) for _ in range(2)]
-        self._members: list[_Client | _Worker] = [*self._clients, *self._workers]
-        self._ledger = ledger
+        self._port, self._ledger, self._chance, self._backlog = port, ledger, chance, backlog
+        self._hang_up = varied and backlog is not None
+        clients = 0 if backlog is None else 2
+        self._members: list[_Client | _Worker] = [_Client(Line(port), ledger, chance, varied) for _ in range(clients)]
+        self._members += [self._worker() for _ in range(2)]
+
+    def _worker(self) -> _Worker:
+        return _Worker(Line(self._port), self._ledger, self._chance, self._backlog, self._hang_up)
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Until that, or until the server has died and all that it had said is read."""
         poll = select.poll()
-        by_fd = {member.line.socket.fileno(): member for member in self._members}
-        for fd in by_fd:
-            poll.register(fd, select.POLLIN)
+        by_fd: dict[int, _Client | _Worker] = {}
+
+        def add(member: _Client | _Worker) -> None:
+            by_fd[member.line.socket.fileno()] = member
+            poll.register(member.line.socket, select.POLLIN)
+
+        for member in self._members:
+            add(member)
         while by_fd and not is_over():
             for member in by_fd.values():
                 member.go_on()
@@ -136,14 +157,20 @@ class Load:
                 member = by_fd[fd]
                 for packet in member.line.receive():
                     member.take(packet)
-                if member.line.ended:
+                if member.line.ended or member.wants_to_go():
                     poll.unregister(fd)
                     del by_fd[fd]
+                    member.line.socket.close()
+                    self._members.remove(member)
+                    if not member.line.ended:
+                        with suppress(OSError):  # the server may have died meanwhile
+                            self._members.append(self._worker())
+                            add(self._members[-1])
 
     @property
     def idle(self) -> bool:
         """Whether no worker got anything when it last asked."""
-        return all(worker.idle for worker in self._workers)
+        return all(member.idle for member in self._members if isinstance(member, _Worker))
 
     def close(self) -> None:
         for member in self._members:
