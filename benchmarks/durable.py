@@ -34,7 +34,7 @@ from durables.wire import connect
 
 from fastgear.version import VERSION
 
-MOST_JOBS = 1_000_000  # in one flood, so that no server grows without bound
+MOST_JOBS = 1_200_000  # in one flood, so that no server grows without bound
 OURS = "fastgear, full"
 
 SERVERS: dict[str, Callable[[Path], Command]] = {
@@ -116,7 +116,7 @@ def measure(command: Command, args: argparse.Namespace, prepared: tuple[bytes, i
         cpu_us = (cpu_ns(pid) - before) / flooded.jobs / 1000
         count = commits(port) - commits_before
     with running(command, folder) as (pid, port):
-        under_load = flood_beside(port, prepared, args.seconds / 2, args.patience)
+        under_load = flood_beside(port, prepared, args.seconds / 3, args.patience)
     return Measured(
         submits_per_s=flooded.jobs / flooded.seconds,
         jobs_per_commit=flooded.jobs / count if count else 0.0,
