@@ -12,7 +12,7 @@ every second time, a random half of it.
 
 The books are kept in this process. After the last cycle all that is left is run. What was acknowledged must have been run, or, with
 --dead-after, been put aside; a job whose end the store must know may not come back; and no handle may ever mean two jobs.
-Exit code 1 otherwise.
+Exit code 1 otherwise, so for gearmand, which begins its handles anew at each start.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cycles", type=int, help="1000, or 200 losses of power, or 20 of gearmand")
     parser.add_argument("--peer", choices=["fastgear", "gearmand"], default="fastgear")
-    parser.add_argument("--durability", choices=["full", "normal", "off"], default="full")
+    parser.add_argument("--durability", choices=["full", "normal", "on-shutdown", "off"], default="full")
     parser.add_argument("--dead-after", type=int, default=0, help="fastgear's own default is 5")
     parser.add_argument("--power", action="store_true", help="let the power go, and do not kill")
     parser.add_argument("--life", type=float, default=0.15, help="longest time from the first answer to the kill")

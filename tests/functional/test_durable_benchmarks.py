@@ -40,6 +40,12 @@ def test_kills(tmp_path: Path, words: list[str]) -> None:
     balance(tmp_path, "--cycles", "5", *words)
 
 
+def test_the_ledger_knows_what_is_lost(tmp_path: Path) -> None:
+    """Or else the test above would show nothing: what is stored at the end only is lost by a kill."""
+    found = balance(tmp_path, "--cycles", "3", "--durability", "on-shutdown", may_lose=True)
+    assert found["lost"] > 0
+
+
 def test_kills_of_gearmand(tmp_path: Path) -> None:
     need_gearmand()
     balance(tmp_path, "--peer", "gearmand", "--cycles", "3", may_lose=True)
