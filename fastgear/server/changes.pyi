@@ -21,4 +21,4 @@ def answer_changes(loop: Loop, outcome: int, complaint: str) -> None:
     """How it went, once for each `take_changes`. Where it failed, the complaint is what clients are told."""
 
 def restore(loop: Loop, jobs: Iterable[ReplayedJob]) -> None:
-    """Put stored jobs back into their lines; before `run` only. Raises ValueError for what cannot be a job."""
+    """Put stored jobs back into their lines; before `run` only. Raises ValueError or TypeError for what cannot be a job."""

@@ -202,7 +202,25 @@ def test_a_job_that_costs_too_many_workers_is_put_aside(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "jobs.db") as store:
         (dead,) = store.dead()
         assert (dead.job.workload, dead.job.attempts) == (b"poison", 3)
-        assert dead.reason == "its worker was lost, 3 times in all"
+        assert dead.reason == "its worker was lost, or the server ended under it, 3 times in all"
+
+
+def test_a_job_that_takes_the_server_with_it_is_put_aside_too(tmp_path: Path) -> None:
+    given_out = 0
+    options = (f"--store={tmp_path}/jobs.db", "--dead-after=2")
+    for life in range(4):
+        with run_server("fastgear", tmp_path, *options, may_end=True) as server, Peer(server.address) as peer:
+            if life == 0:
+                peer.send("SUBMIT_JOB_BG", b"f", b"", b"poison")
+                assert peer.receive()[0] == "JOB_CREATED"
+            peer.socket.sendall(request("CAN_DO", b"f") + request("GRAB_JOB"))
+            given_out += peer.receive()[0] == "JOB_ASSIGN"
+            peer.send("SUBMIT_JOB_BG", b"other", b"", b"")  # its acknowledgement means that the attempt is stored
+            assert peer.receive()[0] == "JOB_CREATED"
+            os.kill(server.pid, signal.SIGKILL)
+    assert given_out == 2
+    with SqliteStore(tmp_path / "jobs.db") as store:
+        assert [(dead.job.workload, dead.job.attempts) for dead in store.dead()] == [(b"poison", 2)]
 
 
 def test_kill_9_loses_no_acknowledged_job(tmp_path: Path) -> None:
