@@ -25,6 +25,7 @@ from fastgear.storage.store import Batch
 WRITTEN = durable.WRITTEN
 FAILED = durable.FAILED
 FAILED_FOR_GOOD = durable.FAILED_FOR_GOOD
+LOST = "its worker was lost, or the server ended under it, {} times in all"
 
 
 # -- out --------------------------------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ cdef tuple read_changes(const buffer_t* records):
             ended[record.number] = None
             attempts.pop(record.number, None)
         elif record.kind == RECORD_DEAD:
-            dead.append((record.number, f"its worker was lost, or the server ended under it, {record.attempts} times in all", record.at_wall_ns))
+            dead.append((record.number, LOST.format(record.attempts), record.at_wall_ns))
         elif record.kind == RECORD_WANTED:
             wanted.append(record.number)
     counted = [(count, number) for number, count in attempts.items()]

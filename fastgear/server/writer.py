@@ -11,12 +11,11 @@ from collections.abc import Iterator
 
 from fastgear.config import ServerConfig
 from fastgear.errors import StoreError, StoreLost
-from fastgear.server.changes import FAILED, FAILED_FOR_GOOD, WRITTEN, answer_changes, bring_workload, take_changes
+from fastgear.server.changes import FAILED, FAILED_FOR_GOOD, LOST, WRITTEN, answer_changes, bring_workload, take_changes
 from fastgear.server.loop import Loop
 from fastgear.storage.store import Batch, ReplayedJob, Store
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
-_REASON = "its worker was lost, or the server ended under it, {} times in all"
 _log = logging.getLogger("fastgear.store")
 
 
@@ -53,7 +52,7 @@ def stored_jobs(store: Store, config: ServerConfig) -> Iterator[list[ReplayedJob
         yield jobs
     if dead:
         now = time.time_ns()
-        store.append(Batch(dead=[(job.number, _REASON.format(job.attempts), now) for job in dead]))
+        store.append(Batch(dead=[(job.number, LOST.format(job.attempts), now) for job in dead]))
         _log.warning("%d jobs were given out too often and never ended; they are put aside", len(dead))
 
 
