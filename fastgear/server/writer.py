@@ -7,7 +7,7 @@ import logging
 import threading
 
 from fastgear.config import ServerConfig
-from fastgear.errors import StoreTrouble
+from fastgear.errors import StoreError, StoreTrouble
 from fastgear.server.changes import FAILED, FAILED_FOR_GOOD, WRITTEN, answer_changes, bring_workload, take_changes
 from fastgear.server.loop import Loop
 from fastgear.storage.store import Batch, Store
@@ -23,8 +23,10 @@ def open_store(config: ServerConfig, numbers_from: int) -> Store | None:
     """
     if not config.store:
         return None
-    from fastgear.storage.sqlite import SqliteStore
-
+    try:
+        from fastgear.storage.sqlite import SqliteStore
+    except ImportError as error:  # some builds of Python have no SQLite
+        raise StoreError(f"{config.store} cannot be used: {error}") from error
     store = SqliteStore(
         config.store, durability=config.durability, gearmand_table=config.store_table, numbers_from=numbers_from
     )

@@ -242,6 +242,26 @@ def test_user_is_dropped_to_for_good_with_its_groups(nobodys: Path) -> None:
 
 
 @as_root
+def test_user_may_have_a_store_also_when_it_cannot_read_this_python(nobodys: Path) -> None:
+    """Every module is loaded before; here SQLite's would not be found any more."""
+    closed = (
+        "import os, sys, fastgear.cli.serve as serve, fastgear.cli.main; switch = serve.switch_user; "
+        "serve.switch_user = lambda name: (switch(name), sys.path.clear(), sys.path_importer_cache.clear()); "
+        "sys.exit(fastgear.cli.main.main(['serve', *sys.argv[1:]]))"
+    )
+    command = [sys.executable, "-c", closed]
+    with serving(nobodys, *HERE, "--user=nobody", "--store=jobs.db", command=command) as server:
+        with server.peer() as peer:
+            peer.send("SUBMIT_JOB_BG", b"f", b"", b"1")
+            assert peer.receive()[0] == "JOB_CREATED"
+        assert (nobodys / "jobs.db").stat().st_uid == NOBODY.pw_uid
+        assert server.stop() == (0, server.log)
+    with serving(nobodys, *HERE, "--user=nobody", "--store=jobs.db", command=command) as server:
+        with server.peer() as peer:
+            assert peer.command("status") == "f\t1\t0\t0"
+
+
+@as_root
 def test_user_leaves_core_files_to_coredump(folder: Path) -> None:
     """A process that has changed its user leaves none, unless it says so; then its files in /proc are its own."""
     for words, owner in (((), 0), (("--coredump",), NOBODY.pw_uid)):
