@@ -7,7 +7,7 @@ import logging
 import threading
 
 from fastgear.config import ServerConfig
-from fastgear.errors import StoreError, StoreTrouble
+from fastgear.errors import StoreError, StoreLost, StoreTrouble
 from fastgear.server.changes import FAILED, FAILED_FOR_GOOD, WRITTEN, answer_changes, bring_workload, take_changes
 from fastgear.server.loop import Loop
 from fastgear.storage.store import Batch, Store
@@ -44,6 +44,7 @@ class Writer:
 
     def __init__(self, loop: Loop, store: Store) -> None:
         self._loop, self._store = loop, store
+        self.failure: StoreError | None = None  # what was acknowledged and is lost at the end, if anything
         self._complaint = ""
         self._pause_s = _FIRST_PAUSE_S
         self._ending = threading.Event()
@@ -69,6 +70,8 @@ class Writer:
                     self._ending.wait(self._pause_s)
                     self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         finally:
+            if self._complaint:
+                _log.error("the store had trouble to the end; jobs whose end it did not hear of will run again")
             self.close()
 
     def _write(self, batch: Batch, wanted: list[int]) -> int:
@@ -108,4 +111,5 @@ class Writer:
         try:
             self._store.close()
         except Exception as error:
-            _log.error("the store did not close well: %s", error)
+            self.failure = StoreLost(f"the store did not close well, and what it had not written is lost: {error}")
+            self.failure.__cause__ = error

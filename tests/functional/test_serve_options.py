@@ -256,9 +256,8 @@ def test_user_may_have_a_store_also_when_it_cannot_read_this_python(nobodys: Pat
             assert peer.receive()[0] == "JOB_CREATED"
         assert (nobodys / "jobs.db").stat().st_uid == NOBODY.pw_uid
         assert server.stop() == (0, server.log)
-    with serving(nobodys, *HERE, "--user=nobody", "--store=jobs.db", command=command) as server:
-        with server.peer() as peer:
-            assert peer.command("status") == "f\t1\t0\t0"
+    with serving(nobodys, *HERE, "--user=nobody", "--store=jobs.db", command=command) as server, server.peer() as peer:
+        assert peer.command("status") == "f\t1\t0\t0"
 
 
 @as_root
