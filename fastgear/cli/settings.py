@@ -17,7 +17,7 @@ from fastgear.config import ServerConfig, SupervisorConfig, options
 from fastgear.config.gearmand import SQLITE, GearmandConfig
 from fastgear.config.service import ServiceConfig
 from fastgear.errors import ConfigError
-from fastgear.server.listen import split_host_port
+from fastgear.server.listen import split_host_port, unix_path
 
 __all__ = ["KINDS", "Settings", "add_settings", "read_settings"]
 
@@ -141,9 +141,13 @@ def _listen(given: Mapping[Any, Mapping[str, Given]], port: int | str) -> tuple[
     """The addresses, each with a port. Raises ConfigError for one that is none."""
     number = _port_number(given[ServiceConfig].get("port", Given(port, "--port")))
     listen = given[ServerConfig].get("listen", Given(("127.0.0.1",), "--listen"))
+    if "" in listen.value:
+        raise ConfigError(f"{listen.where}: an address is empty; every interface is :{number}")
     addresses = tuple(_with_port(address, number) for address in listen.value)
     for address in addresses:
-        if not address.startswith(("unix:", "fd:")):
+        if address.startswith("unix:"):
+            unix_path(address)
+        elif not address.startswith("fd:"):
             split_host_port(address)
     return addresses
 

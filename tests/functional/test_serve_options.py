@@ -451,6 +451,7 @@ def test_check_args_starts_nothing(folder: Path) -> None:
         ("--port=abc", "--port: 'abc' is no port and no service's name"),
         ("word", "unrecognised option 'word'; see fastgear serve --help"),
         ("--config-file=bad.toml", "bad.toml, line 2: backlog: 'many' is not a whole number"),
+        ("--listen=unix:", "listen: 'unix:' names no Unix socket; write unix:/path"),
         ("--listen=a:b:c", "listen: 'a:b:c' is no address; write host:port, [ipv6]:port, unix:/path or fd:N"),
     ],
 )
