@@ -27,6 +27,7 @@ KINDS = {
     SupervisorConfig: "worker processes",
     GearmandConfig: "options of gearmand's that have no effect",
 }
+_OF_STORE = ("durability", "store_table", "store_memory", "dead_after")
 _OF_SQLITE = ("queue_type", "libsqlite3_db", "store_queue_on_shutdown")
 
 
@@ -59,6 +60,8 @@ def read_settings(args: argparse.Namespace, environment: Mapping[str, str]) -> S
     service = ServiceConfig(**_values(given[ServiceConfig]))
     server = ServerConfig(**_store(given) | _values(given[ServerConfig]))
     supervisor = SupervisorConfig(**_values(given[SupervisorConfig]))
+    if not server.store:
+        remarks += _no_store_remarks(given[ServerConfig])
     if not service.target and (args.workers is not None or "workers" in file):
         raise ConfigError(f"{given[SupervisorConfig]['workers'].where}: say what they are to run, with --import MODULE")
     return Settings(
@@ -132,6 +135,12 @@ def _job_retries_remark(given: Mapping[str, Given]) -> tuple[str, ...]:
         return ()
     where = given["job_retries"].where
     return (f"{where}: 0 is no second try, as in gearmand 2.0; what it is in gearmand 1.1, no limit, is -1 here",)
+
+
+def _no_store_remarks(given: Mapping[str, Given]) -> tuple[str, ...]:
+    """Whoever says how jobs are to be stored may believe that they are."""
+    found = [given[name].where for name in _OF_STORE if name in given]
+    return tuple(f"{where} has no effect without --store: no job is stored" for where in found)
 
 
 # -- addresses --------------------------------------------------------------------------------------------------------

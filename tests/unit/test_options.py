@@ -325,6 +325,17 @@ def test_no_second_try_is_remarked_upon_since_it_once_was_no_limit() -> None:
     assert settings("-j", "1").remarks == ()
 
 
+def test_options_of_a_store_without_one_are_told(tmp_path: Path) -> None:
+    words = ("--durability=full", "--store-memory=1000", "--dead-after=3", "--libsqlite3-table=queue")
+    remarks = settings(*words).remarks
+    assert sorted(remarks) == sorted(
+        f"{word.split('=')[0]} has no effect without --store: no job is stored" for word in words
+    )
+    assert (
+        settings(*words, "--store=x").remarks == settings(*words, "-q", "libsqlite3", "--libsqlite3-db=x").remarks == ()
+    )
+
+
 def test_workers_need_something_to_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^--workers: say what they are to run"):
         settings("--workers=2")
