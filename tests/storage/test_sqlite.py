@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sqlite3
@@ -20,6 +21,7 @@ from storage.conformance import job, jobs
 
 from fastgear.errors import ConfigError, StoreError, StoreInUse, StoreLost, StoreTrouble
 from fastgear.storage import schema, view
+from fastgear.storage.lock import OwnerLock
 from fastgear.storage.sqlite import SqliteStore
 from fastgear.storage.store import Batch
 from fastgear.storage.trouble import store_error
@@ -164,10 +166,13 @@ HOLDER = """
 import os, sys, time
 from fastgear.storage.sqlite import SqliteStore
 store = SqliteStore(sys.argv[1])
-if "fork" in sys.argv and os.fork() == 0:
+forks = "fork" in sys.argv
+if forks and os.fork() == 0:
+    print("holds", flush=True)
     time.sleep(60)
     os._exit(0)
-print("holds", flush=True)
+if not forks:
+    print("holds", flush=True)
 sys.stdin.read()
 """
 
@@ -222,6 +227,14 @@ def test_a_lock_file_that_is_removed_does_not_let_two_in(open_store: Open, path:
     open_store()
     with pytest.raises(StoreInUse):
         open_store()
+
+
+def test_a_store_that_nobody_has_any_more_does_not_keep_the_next_one_out(tmp_path: Path) -> None:
+    """One that could not be closed is still open; a server that is started again in the same process could never have it."""
+    lock = OwnerLock(f"{tmp_path}/jobs.db")
+    del lock
+    gc.collect()
+    OwnerLock(f"{tmp_path}/jobs.db").release()
 
 
 # -- trouble; what takes faults below SQLite is in test_faults.py
