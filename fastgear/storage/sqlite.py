@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -62,6 +63,7 @@ class SqliteStore(SqliteView, Store):
         self._files: Identity = []
         self._prefix, self._last, self.imported = "", 0, 0
         self._checkpoint_at = _WAL_LIMIT
+        _refuse_other_than_file(self._path)
         self._lock = _lock(self._path)
         try:
             _make(self._path)
@@ -309,6 +311,15 @@ class SqliteStore(SqliteView, Store):
 
     def __enter__(self) -> SqliteStore:
         return self
+
+
+def _refuse_other_than_file(path: str) -> None:
+    """Before anything is made beside it. What cannot be looked at shows later."""
+    with suppress(OSError):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+            raise StoreError(f"{path} is {what}; a store is a file, which is made if it is not there")
 
 
 def _lock(path: str) -> OwnerLock:

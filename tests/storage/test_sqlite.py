@@ -115,6 +115,14 @@ def test_a_file_that_is_no_database_is_refused(open_store: Open, path: Path) -> 
     assert path.read_bytes() == b"no database at all" * 1000
 
 
+@pytest.mark.parametrize("what", ["a directory", "no regular file"])
+def test_what_is_no_file_is_refused_and_nothing_is_made(what: str, open_store: Open, path: Path) -> None:
+    path.mkdir() if what == "a directory" else os.mkfifo(path)
+    with pytest.raises(StoreError, match=rf"jobs\.db is {what}; a store is a file"):
+        open_store()
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_a_newer_version_is_refused(open_store: Open, path: Path) -> None:
     open_store().close()
     sql(path, "PRAGMA user_version = 99")
