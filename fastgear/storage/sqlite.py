@@ -67,6 +67,7 @@ class SqliteStore(SqliteView, Store):
         self._lock = _lock(self._path)
         try:
             _make(self._path)
+            _refuse_what_cannot_be_written(self._path)
             with self._using():
                 pass
         except BaseException:
@@ -141,6 +142,8 @@ class SqliteStore(SqliteView, Store):
                 status = os.stat(self._path + suffix)
             except FileNotFoundError:
                 found.append((0, 0))
+            except OSError as error:  # a folder that was closed, or a file system that is away, may come back
+                raise StoreTrouble(f"{self._path}{suffix} cannot be looked at: {error.strerror}") from error
             else:
                 found.append((status.st_dev, status.st_ino))
         return found
@@ -320,6 +323,13 @@ def _refuse_other_than_file(path: str) -> None:
         if not stat.S_ISREG(mode):
             what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
             raise StoreError(f"{path} is {what}; a store is a file, which is made if it is not there")
+
+
+def _refuse_what_cannot_be_written(path: str) -> None:
+    """SQLite does not say why it cannot open a file, and opens one that it may only read."""
+    for name in (path, os.path.dirname(path)):
+        if not os.access(name, os.R_OK | os.W_OK):
+            raise StoreTrouble(f"{name} cannot be read and written by user {os.geteuid()}")
 
 
 def _lock(path: str) -> OwnerLock:

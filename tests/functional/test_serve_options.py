@@ -261,6 +261,18 @@ def test_user_may_have_a_store_also_when_it_cannot_read_this_python(nobodys: Pat
 
 
 @as_root
+def test_user_must_be_able_to_write_the_store(nobodys: Path) -> None:
+    path = nobodys / "jobs.db"
+    for mode, owner in ((0o600, 0), (0o400, NOBODY.pw_uid)):
+        path.unlink(missing_ok=True)
+        path.touch(mode)
+        os.chown(path, owner, 0)
+        code, _, errors = run_serve(nobodys, *HERE, "--user=nobody", "--store=jobs.db")
+        assert code == 1
+        assert errors == f"fastgear serve: {path} cannot be read and written by user {NOBODY.pw_uid}\n"
+
+
+@as_root
 def test_user_leaves_core_files_to_coredump(folder: Path) -> None:
     """A process that has changed its user leaves none, unless it says so; then its files in /proc are its own."""
     for words, owner in (((), 0), (("--coredump",), NOBODY.pw_uid)):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -274,6 +275,26 @@ def test_a_file_that_is_replaced_during_trouble_is_noticed(
     os.rename(path, f"{path}-away")
     with pytest.raises(StoreLost, match="deleted or replaced"):
         store.append(Batch([job(1)]))
+
+
+def test_a_folder_that_is_closed_for_a_while_is_trouble_that_passes(
+    open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store()
+    look = os.stat
+
+    def refuse(name: object, *args: object, **more: object) -> os.stat_result:
+        if str(name).startswith(str(path)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return look(name, *args, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refuse)
+        for _ in range(2):
+            with pytest.raises(StoreTrouble, match=r"jobs\.db cannot be looked at: Permission denied"):
+                store.append(Batch([job(1)]))
+    store.append(Batch([job(1)]))
+    assert store.count() == (1, 0)
 
 
 def test_a_file_that_is_locked_works_again_later(open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
