@@ -98,11 +98,15 @@ def _read_words(path: str, words: list[tuple[str, int]], kinds: Sequence[Any], p
     """Option by option, so that a complaint can tell the line."""
     args = parser.parse_all([])
     lines: dict[str, int] = {}
-    for pieces, line in _options(words):
+    for group in _options(words):
         before = dict(vars(args))
+        line = group[0][1]
         try:
-            parser.parse_all(pieces, args)
+            parser.parse_all([word for word, _ in group], args)
         except UsageError as error:
+            line = next(
+                (line for word, line in group if f"option {word!r}" in str(error)), line
+            )  # it may be further down
             raise ConfigError(f"{path}, line {line}: {error}") from None
         lines |= {name: line for name, value in vars(args).items() if value != before[name]}
     values: dict[str, Given] = {}
@@ -114,15 +118,13 @@ def _read_words(path: str, words: list[tuple[str, int]], kinds: Sequence[Any], p
     return values
 
 
-def _options(words: list[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
-    """The words from one that begins with a dash to the next; a negative number is a value."""
-    pieces: list[str] = []
-    first = 1
+def _options(words: list[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+    """The words, and their lines, from one that begins with a dash to the next; a negative number is a value."""
+    group: list[tuple[str, int]] = []
     for word, line in words:
-        if word.startswith("-") and not re.fullmatch(r"-[0-9]+", word):
-            if pieces:
-                yield pieces, first
-            pieces, first = [], line
-        pieces.append(word)
-    if pieces:
-        yield pieces, first
+        if group and word.startswith("-") and not re.fullmatch(r"-[0-9]+", word):
+            yield group
+            group = []
+        group.append((word, line))
+    if group:
+        yield group

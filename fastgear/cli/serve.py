@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         service = settings.service
         limit_descriptors(service.file_descriptors)
         if service.user:
-            load_code()
+            load_code(with_store=bool(settings.server.store))
             switch_user(service.user)
         if service.coredump:
             allow_core_files()
@@ -76,9 +76,12 @@ def run(args: argparse.Namespace) -> int:
         return _run(settings, systemd, daemon)
 
 
-def load_code() -> None:
+def load_code(*, with_store: bool = False) -> None:
     """Have what will be needed later, which a user who is switched to may not be able to read."""
     importlib.import_module("fastgear.server.server")
+    if with_store:
+        with contextlib.suppress(ImportError):  # is told of where the store is opened
+            importlib.import_module("fastgear.storage.sqlite")
     codecs.lookup("idna")  # of hosts' names
 
 

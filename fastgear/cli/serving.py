@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from fastgear.cli.common import CommandError
 from fastgear.cli.worker import unplanned
+from fastgear.errors import FastgearError
 from fastgear.service.log import NOTICE, Log
 from fastgear.service.systemd import Systemd
 
@@ -50,6 +51,7 @@ class Serving:
         self._signals = SIGNALS if workers is None else SIGNALS | WORKERS_SIGNALS
         self._status = status
         self._drained = False
+        self._failure: FastgearError | None = None
         if workers is not None:
             _signal_when_readable(workers.fileno())
 
@@ -109,15 +111,24 @@ class Serving:
         while not self._drained:
             number = self._next()
             if number in (signal.SIGTERM, signal.SIGINT):
-                self._server.stop()
+                self._stop()
             elif number != signal.SIGUSR1:
                 self._handle(number)
         thread.join()
+        if self._failure is not None:
+            raise self._failure
 
     def _stop_and_tell(self) -> None:
-        self._server.stop(drain=float("inf"))
+        self._stop(float("inf"))
         self._drained = True
         os.kill(os.getpid(), signal.SIGUSR1)
+
+    def _stop(self, drain: float | None = None) -> None:
+        """In either thread; what went wrong is raised in the end."""
+        try:
+            self._server.stop(drain)
+        except FastgearError as error:
+            self._failure = error
 
     def _drain_workers(self, workers: Workers) -> None:
         """Until the last has left, or another signal comes."""

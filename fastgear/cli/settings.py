@@ -17,7 +17,7 @@ from fastgear.config import ServerConfig, SupervisorConfig, options
 from fastgear.config.gearmand import SQLITE, GearmandConfig
 from fastgear.config.service import ServiceConfig
 from fastgear.errors import ConfigError
-from fastgear.server.listen import split_host_port
+from fastgear.server.listen import split_host_port, unix_path
 
 __all__ = ["KINDS", "Settings", "add_settings", "read_settings"]
 
@@ -27,6 +27,7 @@ KINDS = {
     SupervisorConfig: "worker processes",
     GearmandConfig: "options of gearmand's that have no effect",
 }
+_OF_STORE = ("durability", "store_table", "store_memory", "dead_after")
 _OF_SQLITE = ("queue_type", "libsqlite3_db", "store_queue_on_shutdown")
 
 
@@ -59,6 +60,8 @@ def read_settings(args: argparse.Namespace, environment: Mapping[str, str]) -> S
     service = ServiceConfig(**_values(given[ServiceConfig]))
     server = ServerConfig(**_store(given) | _values(given[ServerConfig]))
     supervisor = SupervisorConfig(**_values(given[SupervisorConfig]))
+    if not server.store:
+        remarks += _no_store_remarks(given[ServerConfig])
     if not service.target and (args.workers is not None or "workers" in file):
         raise ConfigError(f"{given[SupervisorConfig]['workers'].where}: say what they are to run, with --import MODULE")
     return Settings(
@@ -134,6 +137,12 @@ def _job_retries_remark(given: Mapping[str, Given]) -> tuple[str, ...]:
     return (f"{where}: 0 is no second try, as in gearmand 2.0; what it is in gearmand 1.1, no limit, is -1 here",)
 
 
+def _no_store_remarks(given: Mapping[str, Given]) -> tuple[str, ...]:
+    """Whoever says how jobs are to be stored may believe that they are."""
+    found = [given[name].where for name in _OF_STORE if name in given]
+    return tuple(f"{where} has no effect without --store: no job is stored" for where in found)
+
+
 # -- addresses --------------------------------------------------------------------------------------------------------
 
 
@@ -141,9 +150,13 @@ def _listen(given: Mapping[Any, Mapping[str, Given]], port: int | str) -> tuple[
     """The addresses, each with a port. Raises ConfigError for one that is none."""
     number = _port_number(given[ServiceConfig].get("port", Given(port, "--port")))
     listen = given[ServerConfig].get("listen", Given(("127.0.0.1",), "--listen"))
+    if "" in listen.value:
+        raise ConfigError(f"{listen.where}: an address is empty; every interface is :{number}")
     addresses = tuple(_with_port(address, number) for address in listen.value)
     for address in addresses:
-        if not address.startswith(("unix:", "fd:")):
+        if address.startswith("unix:"):
+            unix_path(address)
+        elif not address.startswith("fd:"):
             split_host_port(address)
     return addresses
 

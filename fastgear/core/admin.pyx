@@ -54,6 +54,13 @@ cdef int answer_line(state_t* state, buffer_t* out, const line_t* line) noexcept
         text_string(out, "\r\n")
 
 
+cdef bint is_question(const line_t* line) noexcept nogil:
+    cdef slice_t first = line.words[0] if line.count > 0 else slice_of(NULL, 0)
+    return not (
+        word_is(first, "maxqueue") or word_is(first, "cancel") or word_is(first, "create") or word_is(first, "drop")
+    )
+
+
 # -- listings ---------------------------------------------------------------------------------------------------------
 
 cdef int field(buffer_t* out, uint64_t number, const char* after) noexcept nogil:

@@ -12,12 +12,12 @@ from fastgear.base.alloc cimport fg_free, fg_malloc, fg_realloc
 from fastgear.base.blob cimport blob_new, blob_release, blob_resize, blob_t
 from fastgear.base.check cimport fg_check
 from fastgear.base.status cimport FG_NEED_MORE, FG_OK
-from fastgear.core.admin cimport answer_line
+from fastgear.core.admin cimport answer_line, is_question
 from fastgear.core.dispatch cimport dispatch
 from fastgear.core.flow cimport flow_stops, flow_stops_report, is_report, memory_is_short, peer_doom, unsent
 from fastgear.core.halves cimport half_note
 from fastgear.core.model cimport HOLD_NOTHING, LARGE_PACKET, MAX_HANDLE
-from fastgear.core.peers cimport output_of, peer_touch, send_error
+from fastgear.core.peers cimport hears_nothing, output_of, peer_touch, send_error
 from fastgear.core.worker_requests cimport is_own_job, no_such_job, refuse_report
 from fastgear.protocol.encoder cimport slice_of
 from fastgear.protocol.packet cimport (
@@ -319,6 +319,8 @@ cdef size_t take_line(state_t* state, peer_t* peer, const uint8_t* bytes, size_t
     if memchr(bytes, 0, line.length if status == FG_OK else min(available, <size_t>MAX_LINE)) != NULL:
         return refuse_all(state, peer, available)
     if status == FG_OK:
+        if hears_nothing(peer) and is_question(&line):
+            return line.length
         status = answer_line(state, output_of(peer), &line)
     elif available < MAX_LINE:
         return 0

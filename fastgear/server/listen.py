@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from fastgear.config import ServerConfig
 from fastgear.errors import ConfigError
 
+_MAX_PATH = 107  # of a struct sockaddr_un
+
 
 @dataclass(frozen=True)
 class Listener:
@@ -56,7 +58,7 @@ def _open(address: str | int | socket.socket, config: ServerConfig) -> list[List
     if isinstance(address, int):
         return _open_tcp("127.0.0.1", address, config)
     if address.startswith("unix:"):
-        return [_open_unix(address.removeprefix("unix:"), config)]
+        return [_open_unix(unix_path(address), config)]
     if address.startswith("fd:"):
         return [_inherited(_adopt(address), config)]
     host, port = split_host_port(address)
@@ -73,6 +75,16 @@ def split_host_port(address: str) -> tuple[str, int]:
     if not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ConfigError(f"listen: {port!r} in {address!r} is no port; it is a number from 0 to 65535")
     return host, int(port)
+
+
+def unix_path(address: str) -> str:
+    """The path in ``unix:/path``, or ``@name``. Without one the system would make a name that nobody learns."""
+    path = address.removeprefix("unix:")
+    if path in ("", "@"):
+        raise ConfigError(f"listen: {address!r} names no Unix socket; write unix:/path")
+    if len(os.fsencode(path)) > _MAX_PATH:
+        raise ConfigError(f"listen: the path of a Unix socket has at most {_MAX_PATH} bytes: {path!r}")
+    return path
 
 
 # -- TCP --------------------------------------------------------------------------------------------------------------
@@ -162,8 +174,6 @@ def _open_unix(path: str, config: ServerConfig) -> Listener:
         sock.listen(config.backlog)
     except OSError as error:
         sock.close()
-        if error.errno is None:
-            raise ConfigError(f"listen: the path of a Unix socket has at most 107 bytes: {path!r}") from error
         raise _explained(error, f"unix:{path}") from error
     sock.setblocking(False)
     return Listener(sock, f"unix:{path}", None if abstract else path)

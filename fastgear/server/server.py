@@ -141,7 +141,8 @@ class Server:
         on: until the drain's time is over, and for two seconds after that.
 
         May be called again meanwhile, from another thread or after an exception of a signal handler has come out of it;
-        the earliest end counts.
+        the earliest end counts. Raises StoreLost, once the server has stopped, when jobs that were to be stored at its end
+        could not be.
         """
         with self._lock:
             loop, thread, ended = self._loop, self._thread, self._ended
@@ -154,9 +155,12 @@ class Server:
         with self._lock:
             if self._loop is loop:
                 thread.join()
-                if self._writer is not None:
-                    self._writer.join()
+                writer = self._writer
+                if writer is not None:
+                    writer.join()
                 self._forget()
+                if writer is not None and writer.failure is not None:
+                    raise writer.failure
 
     def _forget(self) -> None:
         _running.discard(self)

@@ -26,8 +26,10 @@ def open_store(config: ServerConfig, numbers_from: int) -> Store | None:
     """
     if not config.store:
         return None
-    from fastgear.storage.sqlite import SqliteStore
-
+    try:
+        from fastgear.storage.sqlite import SqliteStore
+    except ImportError as error:  # some builds of Python have no SQLite
+        raise StoreError(f"{config.store} cannot be used: {error}") from error
     store = SqliteStore(
         config.store, durability=config.durability, gearmand_table=config.store_table, numbers_from=numbers_from
     )
@@ -70,6 +72,7 @@ class Writer:
 
     def __init__(self, loop: Loop, store: Store) -> None:
         self._loop, self._store = loop, store
+        self.failure: StoreError | None = None  # what was acknowledged and is lost at the end, if anything
         self._complaint = ""
         self._pause_s = _FIRST_PAUSE_S
         self._ending = threading.Event()
@@ -95,6 +98,8 @@ class Writer:
                     self._ending.wait(self._pause_s)
                     self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         finally:
+            if self._complaint:
+                _log.error("the store had trouble to the end; jobs whose end it did not hear of will run again")
             self.close()
 
     def _write(self, batch: Batch, wanted: list[int]) -> int:
@@ -140,4 +145,5 @@ class Writer:
         try:
             self._store.close()
         except Exception as error:
-            _log.error("the store did not close well: %s", error)
+            self.failure = StoreLost(f"the store did not close well, and what it had not written is lost: {error}")
+            self.failure.__cause__ = error

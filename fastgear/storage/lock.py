@@ -31,6 +31,11 @@ class OwnerLock:
         if fd >= 0:
             os.close(fd)
 
+    def __del__(self) -> None:
+        """A store that could not be closed, and that nobody has any more, must not keep the next one out."""
+        if hasattr(self, "_fd"):
+            self.release()
+
 
 def _take(path: str, lock: str) -> int:
     while True:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -62,9 +63,11 @@ class SqliteStore(SqliteView, Store):
         self._files: Identity = []
         self._prefix, self._last, self.imported = "", 0, 0
         self._checkpoint_at = _WAL_LIMIT
+        _refuse_other_than_file(self._path)
         self._lock = _lock(self._path)
         try:
             _make(self._path)
+            _refuse_what_cannot_be_written(self._path)
             with self._using():
                 pass
         except BaseException:
@@ -139,6 +142,8 @@ class SqliteStore(SqliteView, Store):
                 status = os.stat(self._path + suffix)
             except FileNotFoundError:
                 found.append((0, 0))
+            except OSError as error:  # a folder that was closed, or a file system that is away, may come back
+                raise StoreTrouble(f"{self._path}{suffix} cannot be looked at: {error.strerror}") from error
             else:
                 found.append((status.st_dev, status.st_ino))
         return found
@@ -311,6 +316,22 @@ class SqliteStore(SqliteView, Store):
 
     def __enter__(self) -> SqliteStore:
         return self
+
+
+def _refuse_other_than_file(path: str) -> None:
+    """Before anything is made beside it. What cannot be looked at shows later."""
+    with suppress(OSError):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+            raise StoreError(f"{path} is {what}; a store is a file, which is made if it is not there")
+
+
+def _refuse_what_cannot_be_written(path: str) -> None:
+    """SQLite does not say why it cannot open a file, and opens one that it may only read."""
+    for name in (path, os.path.dirname(path)):
+        if not os.access(name, os.R_OK | os.W_OK):
+            raise StoreTrouble(f"{name} cannot be read and written by user {os.geteuid()}")
 
 
 def _lock(path: str) -> OwnerLock:

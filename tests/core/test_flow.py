@@ -352,6 +352,18 @@ def test_what_a_deaf_peer_has_said_still_counts_and_it_gets_nothing_more(core: A
     assert core.counters["assigned"] == 1
 
 
+def test_a_deaf_peer_s_questions_cost_nothing_and_its_commands_are_obeyed(core: Any, talk: Any) -> None:
+    client, gone = talk(), talk()
+    for i in range(1000):
+        client.say("SUBMIT_JOB_BG", b"f", b"", b"%d" % i)
+    core.deafen(gone.id)
+    before = core.effort
+    core.receive(gone.id, b"show jobs\nstatus\nworkers\n" * 20 + b"create function g\nmaxqueue g 1\n")
+    assert core.output(gone.id) < 100
+    assert core.effort - before < 100
+    assert client.text(b"status\n") == b"f\t1000\t0\t0\ng\t0\t0\t0\n.\n"
+
+
 def test_a_hundred_peers_with_costly_requests_share_a_turn(make_core: Callable[..., Any]) -> None:
     core = make_core()
     many = Talk(core)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from servers import run_server
-from serving import Peer
+from serving import Peer, serving
 from speak import cut, request
 from storage.memory import MemoryStore
 
@@ -59,6 +59,8 @@ class StubbornStore(MemoryStore):
         super().append(batch)
 
     def close(self) -> None:
+        if isinstance(self.error, StoreTrouble):
+            raise self.error
         self.closed = True
 
 
@@ -371,6 +373,49 @@ def test_after_a_failure_for_good_only_durable_jobs_are_refused(kind: type[Excep
         assert store.appends == appends, "it is not tried again"
     with Server(HERE, store=store) as server:
         assert run_all(server.address) == [b"before"], "it runs at least once"
+
+
+def test_a_stop_that_cannot_store_what_it_should_raises_and_has_stopped() -> None:
+    store = StubbornStore()
+    server = Server(HERE, store=store)
+    server.start()
+    store.error = StoreTrouble("the disk is full")
+    with pytest.raises(StoreLost, match="what it had not written is lost: the disk is full"):
+        server.stop()
+    assert not server.running
+    server.stop()
+
+
+def test_ends_that_a_store_in_trouble_did_not_hear_of_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    store = StubbornStore()
+    server = Server(HERE, store=store)
+    server.start()
+    with Client(server.address) as client:
+        client.submit_background("f", b"before")
+        store.error = StoreTrouble("the disk is full")
+        assert run_all(server.address) == [b"before"]
+        assert "the disk is full" in refusal(client)
+    with caplog.at_level(logging.ERROR), pytest.raises(StoreLost):
+        server.stop()
+    assert "jobs whose end it did not hear of will run again" in caplog.text
+    store.error = None
+    with Server(HERE, store=store) as server:
+        assert run_all(server.address) == [b"before"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_serve_fails_when_it_cannot_store_what_it_should_at_its_end(tmp_path: Path, number: signal.Signals) -> None:
+    with serving(tmp_path, f"--listen={HERE}", "--store=jobs.db", "--durability=on-shutdown") as server:
+        with server.peer() as peer:
+            peer.send("SUBMIT_JOB_BG", b"f", b"", b"x")
+            assert peer.receive()[0] == "JOB_CREATED"
+        (tmp_path / "jobs.db").unlink()
+        if number == signal.SIGUSR1:
+            assert run_all(server.address) == [b"x"], "it waits for the jobs"
+        code, log = server.stop(number)
+    assert code == 1
+    lines = [line for line in log.splitlines() if "what it had not written is lost" in line]
+    assert len(lines) == 1 and lines[0].startswith("fastgear serve: the store did not close well")
 
 
 def test_a_store_that_another_server_has_is_not_opened(tmp_path: Path) -> None:

@@ -136,6 +136,8 @@ def test_an_inherited_socket_is_served() -> None:
         ("fd:x", "no descriptor"),
         ("no.such.host.invalid:1", "has no address"),
         ("unix:/" + "x" * 200, "107 bytes"),
+        ("unix:", "names no Unix socket"),
+        ("unix:@", "names no Unix socket"),
     ],
 )
 def test_bad_addresses_are_named(address: str, message: str) -> None:

@@ -242,6 +242,37 @@ def test_user_is_dropped_to_for_good_with_its_groups(nobodys: Path) -> None:
 
 
 @as_root
+def test_user_may_have_a_store_also_when_it_cannot_read_this_python(nobodys: Path) -> None:
+    """Every module is loaded before; here SQLite's would not be found any more."""
+    closed = (
+        "import os, sys, fastgear.cli.serve as serve, fastgear.cli.main; switch = serve.switch_user; "
+        "serve.switch_user = lambda name: (switch(name), sys.path.clear(), sys.path_importer_cache.clear()); "
+        "sys.exit(fastgear.cli.main.main(['serve', *sys.argv[1:]]))"
+    )
+    command = [sys.executable, "-c", closed]
+    with serving(nobodys, *HERE, "--user=nobody", "--store=jobs.db", command=command) as server:
+        with server.peer() as peer:
+            peer.send("SUBMIT_JOB_BG", b"f", b"", b"1")
+            assert peer.receive()[0] == "JOB_CREATED"
+        assert (nobodys / "jobs.db").stat().st_uid == NOBODY.pw_uid
+        assert server.stop() == (0, server.log)
+    with serving(nobodys, *HERE, "--user=nobody", "--store=jobs.db", command=command) as server, server.peer() as peer:
+        assert peer.command("status") == "f\t1\t0\t0"
+
+
+@as_root
+def test_user_must_be_able_to_write_the_store(nobodys: Path) -> None:
+    path = nobodys / "jobs.db"
+    for mode, owner in ((0o600, 0), (0o400, NOBODY.pw_uid)):
+        path.unlink(missing_ok=True)
+        path.touch(mode)
+        os.chown(path, owner, 0)
+        code, _, errors = run_serve(nobodys, *HERE, "--user=nobody", "--store=jobs.db")
+        assert code == 1
+        assert errors == f"fastgear serve: {path} cannot be read and written by user {NOBODY.pw_uid}\n"
+
+
+@as_root
 def test_user_leaves_core_files_to_coredump(folder: Path) -> None:
     """A process that has changed its user leaves none, unless it says so; then its files in /proc are its own."""
     for words, owner in (((), 0), (("--coredump",), NOBODY.pw_uid)):
@@ -432,6 +463,7 @@ def test_check_args_starts_nothing(folder: Path) -> None:
         ("--port=abc", "--port: 'abc' is no port and no service's name"),
         ("word", "unrecognised option 'word'; see fastgear serve --help"),
         ("--config-file=bad.toml", "bad.toml, line 2: backlog: 'many' is not a whole number"),
+        ("--listen=unix:", "listen: 'unix:' names no Unix socket; write unix:/path"),
         ("--listen=a:b:c", "listen: 'a:b:c' is no address; write host:port, [ipv6]:port, unix:/path or fd:N"),
     ],
 )

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
 import signal
 import sqlite3
@@ -20,6 +22,7 @@ from storage.conformance import job, jobs
 
 from fastgear.errors import ConfigError, StoreError, StoreInUse, StoreLost, StoreTrouble
 from fastgear.storage import schema, view
+from fastgear.storage.lock import OwnerLock
 from fastgear.storage.sqlite import SqliteStore
 from fastgear.storage.store import Batch
 from fastgear.storage.trouble import store_error
@@ -113,6 +116,14 @@ def test_a_file_that_is_no_database_is_refused(open_store: Open, path: Path) -> 
     assert path.read_bytes() == b"no database at all" * 1000
 
 
+@pytest.mark.parametrize("what", ["a directory", "no regular file"])
+def test_what_is_no_file_is_refused_and_nothing_is_made(what: str, open_store: Open, path: Path) -> None:
+    path.mkdir() if what == "a directory" else os.mkfifo(path)
+    with pytest.raises(StoreError, match=rf"jobs\.db is {what}; a store is a file"):
+        open_store()
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_a_newer_version_is_refused(open_store: Open, path: Path) -> None:
     open_store().close()
     sql(path, "PRAGMA user_version = 99")
@@ -164,10 +175,13 @@ HOLDER = """
 import os, sys, time
 from fastgear.storage.sqlite import SqliteStore
 store = SqliteStore(sys.argv[1])
-if "fork" in sys.argv and os.fork() == 0:
+forks = "fork" in sys.argv
+if forks and os.fork() == 0:
+    print("holds", flush=True)
     time.sleep(60)
     os._exit(0)
-print("holds", flush=True)
+if not forks:
+    print("holds", flush=True)
 sys.stdin.read()
 """
 
@@ -224,6 +238,14 @@ def test_a_lock_file_that_is_removed_does_not_let_two_in(open_store: Open, path:
         open_store()
 
 
+def test_a_store_that_nobody_has_any_more_does_not_keep_the_next_one_out(tmp_path: Path) -> None:
+    """One that could not be closed is still open; a server that is started again in the same process could never have it."""
+    lock = OwnerLock(f"{tmp_path}/jobs.db")
+    del lock
+    gc.collect()
+    OwnerLock(f"{tmp_path}/jobs.db").release()
+
+
 # -- trouble; what takes faults below SQLite is in test_faults.py
 
 
@@ -253,6 +275,26 @@ def test_a_file_that_is_replaced_during_trouble_is_noticed(
     os.rename(path, f"{path}-away")
     with pytest.raises(StoreLost, match="deleted or replaced"):
         store.append(Batch([job(1)]))
+
+
+def test_a_folder_that_is_closed_for_a_while_is_trouble_that_passes(
+    open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store()
+    look = os.stat
+
+    def refuse(name: object, *args: object, **more: object) -> os.stat_result:
+        if str(name).startswith(str(path)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return look(name, *args, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refuse)
+        for _ in range(2):
+            with pytest.raises(StoreTrouble, match=r"jobs\.db cannot be looked at: Permission denied"):
+                store.append(Batch([job(1)]))
+    store.append(Batch([job(1)]))
+    assert store.count() == (1, 0)
 
 
 def test_a_file_that_is_locked_works_again_later(open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,7 +251,9 @@ def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
         ("--daemon\n--config-file x", "line 2: --config-file: a configuration file cannot name another one"),
         ("--daemon\n--backlog x", "line 2: --backlog/-b: 'x' is not a whole number"),
         ("--daemon\n\n--backlog 0", "line 3: --backlog: 0 is out of range"),
-        ("--backlog 1\nword", "line 1: unrecognised option 'word'"),
+        ("--backlog 1\n\nword", "line 3: unrecognised option 'word'"),
+        ("--backlog\n\nx", "line 1: --backlog/-b: 'x' is not a whole number"),
+        ("listen = ['a', '']", "line 1: listen: an address is empty; every interface is :4730"),
         ("-d\n--nothing", "line 2: unrecognised option '--nothing'"),
         ("-d\n-d", "line 2: --daemon/--no-daemon/-d: cannot be given more than once"),
     ],
@@ -321,6 +323,17 @@ def test_no_second_try_is_remarked_upon_since_it_once_was_no_limit() -> None:
     (remark,) = settings("-j", "0").remarks
     assert remark.startswith("--job-retries: 0 is no second try, as in gearmand 2.0")
     assert settings("-j", "1").remarks == ()
+
+
+def test_options_of_a_store_without_one_are_told(tmp_path: Path) -> None:
+    words = ("--durability=full", "--store-memory=1000", "--dead-after=3", "--libsqlite3-table=queue")
+    remarks = settings(*words).remarks
+    assert sorted(remarks) == sorted(
+        f"{word.split('=')[0]} has no effect without --store: no job is stored" for word in words
+    )
+    assert (
+        settings(*words, "--store=x").remarks == settings(*words, "-q", "libsqlite3", "--libsqlite3-db=x").remarks == ()
+    )
 
 
 def test_workers_need_something_to_run(tmp_path: Path) -> None:
