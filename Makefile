@@ -33,18 +33,21 @@ lint: $(VENV)/.ready  ## formatting, linters and types
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand (Debian's gearman-job-server must be installed) with other pools, and asyncio beside blocking
+bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand (Debian's gearman-job-server must be installed) with other pools, asyncio beside blocking, and durable jobs
 	$(BIN)/python benchmarks/gil.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/pool.py
 	$(BIN)/python benchmarks/aio.py
+	$(BIN)/python benchmarks/durable.py
+	$(BIN)/python benchmarks/durable_restart.py
 
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:handle_segv=0 FASTGEAR_ASAN=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	$(BIN)/pytest tests/unit tests/wire tests/core tests/functional tests/adversity tests/pool \
 	--ignore=tests/pool/test_benchmarks.py --ignore=tests/pool/test_yardstick.py --ignore=tests/pool/test_stats.py \
-	--ignore=tests/functional/test_aio.py --ignore=tests/functional/test_aio_hard_times.py
+	--ignore=tests/functional/test_aio.py --ignore=tests/functional/test_aio_hard_times.py \
+	--ignore=tests/functional/test_durable_benchmarks.py
 
 cover: $(COVER)  ## line coverage of Cython and Python code; needs Python 3.11, Cython cannot trace later ones
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "make cover needs Python 3.11: Cython cannot trace others")'

@@ -88,12 +88,17 @@ SERVERS: dict[str, Callable[[int], list[str]]] = {
 }
 
 
-@contextmanager
-def running(command: Callable[[int], list[str]], folder: Path) -> Iterator[tuple[int, int]]:
-    """A server process, up and listening: its pid and port."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(command: Callable[[int], list[str]], folder: Path) -> Iterator[tuple[int, int]]:
+    """A server process, up and listening: its pid and port."""
+    port = free_port()
     with (
         open(folder / "server.log", "w") as log,
         subprocess.Popen(command(port), stdout=log, stderr=log, cwd=folder) as process,

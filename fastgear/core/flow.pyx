@@ -59,12 +59,14 @@ cdef inline size_t own_output(const peer_t* peer) noexcept nogil:
     return min(peer.own, unsent(peer))
 
 
+cdef inline int request_type(const uint8_t* bytes, size_t available) noexcept nogil:
+    """Of the packet that begins here; -1 where that cannot be said, or it is a line."""
+    return bytes[7] if available >= HEADER_SIZE and bytes[0] == 0 else -1
+
+
 cdef bint is_quiet(const uint8_t* bytes, size_t available) noexcept nogil:
     """Whether a request begins here that is answered at most by an ERROR: reports and abilities."""
-    cdef int type
-    if available < HEADER_SIZE or bytes[0] != 0:
-        return False
-    type = bytes[7]
+    cdef int type = request_type(bytes, available)
     return (
         type == PacketType.WORK_COMPLETE or type == PacketType.WORK_DATA or type == PacketType.WORK_STATUS
         or type == PacketType.WORK_WARNING or type == PacketType.WORK_EXCEPTION or type == PacketType.WORK_FAIL
@@ -75,10 +77,7 @@ cdef bint is_quiet(const uint8_t* bytes, size_t available) noexcept nogil:
 
 cdef bint is_durable(const uint8_t* bytes, size_t available) noexcept nogil:
     """Whether a submission of a background job begins here."""
-    cdef int type
-    if available < HEADER_SIZE or bytes[0] != 0:
-        return False
-    type = bytes[7]
+    cdef int type = request_type(bytes, available)
     return (
         type == PacketType.SUBMIT_JOB_BG or type == PacketType.SUBMIT_JOB_HIGH_BG or type == PacketType.SUBMIT_JOB_LOW_BG
         or type == PacketType.SUBMIT_JOB_EPOCH or type == PacketType.SUBMIT_JOB_SCHED

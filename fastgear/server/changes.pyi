@@ -7,6 +7,7 @@ from fastgear.storage.store import Batch, ReplayedJob
 WRITTEN: int
 FAILED: int
 FAILED_FOR_GOOD: int
+LOST: str  # why a job is put aside, with a place for the number of attempts
 
 def take_changes(loop: Loop) -> tuple[Batch, list[int]] | None:
     """Wait for what the store is to take as one, and the numbers of the jobs whose workloads are to be brought.
@@ -21,4 +22,4 @@ def answer_changes(loop: Loop, outcome: int, complaint: str) -> None:
     """How it went, once for each `take_changes`. Where it failed, the complaint is what clients are told."""
 
 def restore(loop: Loop, jobs: Iterable[ReplayedJob]) -> None:
-    """Put stored jobs back into their lines; before `run` only. Raises ValueError for what cannot be a job."""
+    """Put stored jobs back into their lines; before `run` only. Raises ValueError or TypeError for what cannot be a job."""

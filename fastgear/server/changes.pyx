@@ -25,6 +25,7 @@ from fastgear.storage.store import Batch
 WRITTEN = durable.WRITTEN
 FAILED = durable.FAILED
 FAILED_FOR_GOOD = durable.FAILED_FOR_GOOD
+LOST = "its worker was lost, or the server ended under it, {} times in all"
 
 
 # -- out --------------------------------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ cdef tuple read_changes(const buffer_t* records):
             ended[record.number] = None
             attempts.pop(record.number, None)
         elif record.kind == RECORD_DEAD:
-            dead.append((record.number, f"its worker was lost, {record.attempts} times in all", record.at_wall_ns))
+            dead.append((record.number, LOST.format(record.attempts), record.at_wall_ns))
         elif record.kind == RECORD_WANTED:
             wanted.append(record.number)
     counted = [(count, number) for number, count in attempts.items()]
@@ -98,18 +99,25 @@ cdef tuple read_changes(const buffer_t* records):
 # -- in ---------------------------------------------------------------------------------------------------------------
 
 def restore(Loop loop not None, jobs):
+    cdef tuple row
     for job in jobs:
-        check(job)
-        restore_one(loop, job)
+        if not isinstance(job, tuple):
+            raise TypeError(f"{job!r} is no stored job")
+        row = <tuple>job  # as which a named one is read much sooner
+        check(row)
+        restore_one(loop, row)
 
 
-cdef int check(job) except -1:
+cdef int check(tuple job) except -1:
     """What comes from a file may be anything."""
-    number, function, unique, reducer, _, priority, _, attempts, *_ = job
-    if not 0 < number < 1 << 63 or not 0 <= priority < PRIORITIES or not 0 <= attempts <= 0xFFFF:
+    cdef bytes function = job[1], unique = job[2], reducer = job[3]
+    cdef long long number = job[0], priority = job[5], attempts = job[7]
+    if number <= 0 or not 0 <= priority < PRIORITIES or not 0 <= attempts <= 0xFFFF:
         raise ValueError(f"stored job {number} has an impossible number, priority or count of attempts")
-    if not 0 < len(function) <= MAX_FUNCTION_NAME or len(unique) > MAX_UNIQUE or len(reducer or b"") > MAX_FUNCTION_NAME:
-        raise ValueError(f"stored job {number} has a function, a unique or a reducer of impossible length")
+    if not 0 < len(function) <= MAX_FUNCTION_NAME or len(unique) > MAX_UNIQUE:
+        raise ValueError(f"stored job {number} has a function or a unique of impossible length")
+    if reducer is not None and len(reducer) > MAX_FUNCTION_NAME:
+        raise ValueError(f"stored job {number} has a reducer of impossible length")
     return 0
 
 
@@ -117,7 +125,7 @@ cdef inline slice_t slice_from(bytes part):
     return slice_of(PyBytes_AS_STRING(part), len(part))
 
 
-cdef int restore_one(Loop loop, job) except -1:
+cdef int restore_one(Loop loop, tuple job) except -1:
     """A large workload is in a blob, as it is where one arrives."""
     cdef order_t order
     cdef int status

@@ -22,8 +22,8 @@ from fastgear.server.changes import restore
 from fastgear.server.listen import Listener, listen_on
 from fastgear.server.local import Local
 from fastgear.server.loop import Loop
-from fastgear.server.writer import Writer, open_store
-from fastgear.storage.store import ReplayedJob, Store
+from fastgear.server.writer import Writer, open_store, stored_jobs
+from fastgear.storage.store import Store
 from fastgear.types import ServerSnapshot
 from fastgear.version import VERSION
 
@@ -109,8 +109,8 @@ class Server:
             if prefix != store.prefix:
                 store.remember_prefix(prefix)
             loop = self._empty_loop(prefix, max(first_number, store.last_number + 1), durable=True)
-            for jobs in store.replay(self.config.store_memory or None):
-                restore(loop, (_with_what_names_it(store, job) for job in jobs))
+            for jobs in stored_jobs(store, self.config):
+                restore(loop, jobs)
             self._writer = Writer(loop, store)
         except BaseException:
             store.close()
@@ -137,8 +137,8 @@ class Server:
 
         With `drain`, submissions are refused from now on and the server goes on until no job is queued or running, but
         no longer than so many seconds (`float("inf")` for as long as it takes). Jobs that are left are lost, but for those
-        that are stored. Answers under
-        way may still arrive, as long as they get on: until the drain's time is over, and for two seconds after that.
+        that are stored, for which the store gets up to ten seconds. Answers under way may still arrive, as long as they get
+        on: until the drain's time is over, and for two seconds after that.
 
         May be called again meanwhile, from another thread or after an exception of a signal handler has come out of it;
         the earliest end counts. Raises StoreLost, once the server has stopped, when jobs that were to be stored at its end
@@ -224,11 +224,6 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<fastgear.Server {'on ' + ', '.join(self.addresses) if self.running else 'stopped'}>"
-
-
-def _with_what_names_it(store: Store, job: ReplayedJob) -> ReplayedJob:
-    """Jobs with the unique "-" are known by their workloads."""
-    return job._replace(workload=store.workload(job.number)) if job.workload is None and job.unique == b"-" else job
 
 
 def _run(loop: Loop, ended: threading.Event) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+import traceback
+from collections.abc import Iterator
 
 from fastgear.config import ServerConfig
-from fastgear.errors import StoreError, StoreLost, StoreTrouble
-from fastgear.server.changes import FAILED, FAILED_FOR_GOOD, WRITTEN, answer_changes, bring_workload, take_changes
+from fastgear.errors import StoreError, StoreLost
+from fastgear.server.changes import FAILED, FAILED_FOR_GOOD, LOST, WRITTEN, answer_changes, bring_workload, take_changes
 from fastgear.server.loop import Loop
-from fastgear.storage.store import Batch, Store
+from fastgear.storage.store import Batch, ReplayedJob, Store
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 _log = logging.getLogger("fastgear.store")
@@ -33,6 +36,31 @@ def open_store(config: ServerConfig, numbers_from: int) -> Store | None:
     if store.imported:
         _log.warning("%s was gearmand's: its %d jobs are taken over", config.store, store.imported)
     return store
+
+
+def stored_jobs(store: Store, config: ServerConfig) -> Iterator[list[ReplayedJob]]:
+    """Those that are to be served, in order. One that was given out too often, and never ended, is put aside instead.
+
+    It may be what ended the server.
+    """
+    limit = max(config.job_retries, 1) if config.job_retries >= 0 else config.dead_after
+    dead = []
+    for jobs in store.replay(config.store_memory or None):
+        if limit:
+            dead += [job for job in jobs if job.attempts >= limit]
+            jobs = [job for job in jobs if job.attempts < limit]
+        if config.store_memory:
+            jobs = [_with_what_names_it(store, job) for job in jobs]
+        yield jobs
+    if dead:
+        now = time.time_ns()
+        store.append(Batch(dead=[(job.number, LOST.format(job.attempts), now) for job in dead]))
+        _log.warning("%d jobs were given out too often and never ended; they are put aside", len(dead))
+
+
+def _with_what_names_it(store: Store, job: ReplayedJob) -> ReplayedJob:
+    """Jobs with the unique "-" are known by their workloads."""
+    return job._replace(workload=store.workload(job.number)) if job.workload is None and job.unique == b"-" else job
 
 
 class Writer:
@@ -80,16 +108,22 @@ class Writer:
                 self._store.append(batch)
             for number in wanted:
                 self._bring(number)
-        except StoreTrouble as error:
+        except StoreLost as error:
+            return self._give_up(str(error))
+        except StoreError as error:  # trouble, or one job that it cannot take, which will not be there again
             self._complain(str(error), "; background jobs are refused until it works again")
             return FAILED
         except Exception as error:  # whatever it is, a thread that died would let clients wait for ever
-            self._complain(str(error) or type(error).__name__, "; background jobs are refused until the next start")
-            return FAILED_FOR_GOOD
+            _log.error("the store raised what a store must not:\n%s", traceback.format_exc())
+            return self._give_up(str(error) or type(error).__name__)
         if self._complaint:
             _log.warning("the store works again")
         self._complaint, self._pause_s = "", _FIRST_PAUSE_S
         return WRITTEN
+
+    def _give_up(self, text: str) -> int:
+        self._complain(text, "; background jobs are refused until the next start")
+        return FAILED_FOR_GOOD
 
     def _bring(self, number: int) -> None:
         try:

@@ -166,6 +166,8 @@ class SqliteStore(SqliteView, Store):
         try:
             db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._shrink(db)
+        except StoreTrouble:
+            pass
         except sqlite3.OperationalError as error:
             if isinstance(store_error(self._path, error), StoreLost):
                 raise

@@ -150,6 +150,31 @@ def test_delayed_jobs_come_back_and_run_when_they_are_due(tmp_path: Path) -> Non
         assert found == [b"later"]
 
 
+def test_a_clock_that_was_set_back_gives_no_handle_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handles = []
+    for _ in range(3):
+        with durable_server(tmp_path) as server, Client(server.address) as client:
+            handles.append(client.submit_background("f"))
+            run_all(server.address)
+        monkeypatch.setattr("fastgear.server.server.time.time_ns", lambda: 0)
+    assert sorted(set(handles), key=lambda handle: int(handle.rpartition(":")[2])) == handles
+
+
+def test_a_job_that_the_store_cannot_take_costs_only_itself() -> None:
+    store = StubbornStore()
+    with Server(HERE, store=store) as server, Client(server.address) as client:
+        store.error = StoreError("a workload of two gigabytes is too large")
+        assert "too large" in refusal(client)
+        store.error = None
+        deadline = time.monotonic() + 5
+        while True:
+            with contextlib.suppress(ServerError):
+                client.submit_background("f", b"small")
+                break
+            assert time.monotonic() < deadline
+        assert run_all(server.address) == [b"small"]
+
+
 def test_a_running_job_is_given_out_again_and_a_stop_in_good_order_is_no_attempt(tmp_path: Path) -> None:
     with durable_server(tmp_path) as server, Client(server.address) as client:
         client.submit_background("f", b"x")
@@ -179,7 +204,25 @@ def test_a_job_that_costs_too_many_workers_is_put_aside(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "jobs.db") as store:
         (dead,) = store.dead()
         assert (dead.job.workload, dead.job.attempts) == (b"poison", 3)
-        assert dead.reason == "its worker was lost, 3 times in all"
+        assert dead.reason == "its worker was lost, or the server ended under it, 3 times in all"
+
+
+def test_a_job_that_takes_the_server_with_it_is_put_aside_too(tmp_path: Path) -> None:
+    given_out = 0
+    options = (f"--store={tmp_path}/jobs.db", "--dead-after=2")
+    for life in range(4):
+        with run_server("fastgear", tmp_path, *options, may_end=True) as server, Peer(server.address) as peer:
+            if life == 0:
+                peer.send("SUBMIT_JOB_BG", b"f", b"", b"poison")
+                assert peer.receive()[0] == "JOB_CREATED"
+            peer.socket.sendall(request("CAN_DO", b"f") + request("GRAB_JOB"))
+            given_out += peer.receive()[0] == "JOB_ASSIGN"
+            peer.send("SUBMIT_JOB_BG", b"other", b"", b"")  # its acknowledgement means that the attempt is stored
+            assert peer.receive()[0] == "JOB_CREATED"
+            os.kill(server.pid, signal.SIGKILL)
+    assert given_out == 2
+    with SqliteStore(tmp_path / "jobs.db") as store:
+        assert [(dead.job.workload, dead.job.attempts) for dead in store.dead()] == [(b"poison", 2)]
 
 
 def test_kill_9_loses_no_acknowledged_job(tmp_path: Path) -> None:

@@ -4,28 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from benches import bench
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-def bench(program: str, *words: str) -> str:
-    """What it prints."""
-    path = os.pathsep.join(filter(None, sys.path))
-    command = [sys.executable, "-W", "ignore", str(FOLDER / program), *words]
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    return done.stdout
 
 
 def saved(folder: Path, *words: str) -> dict[str, Any]:
