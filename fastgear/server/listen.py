@@ -91,7 +91,11 @@ def unix_path(address: str) -> str:
 
 
 def _open_tcp(host: str, port: int, config: ServerConfig) -> list[Listener]:
-    """Every address that the host resolves to, on the same port; of an empty host, one dual-stack socket."""
+    """Every address that the host resolves to, on the same port; of an empty host, one dual-stack socket.
+
+    Names have addresses that the machine does not have: localhost is often ::1 as well where IPv6 is switched off, as in
+    containers. Those are left out, as long as there are others.
+    """
     if host in ("", "*"):
         return [_every_interface(port, config)]
     try:
@@ -99,15 +103,23 @@ def _open_tcp(host: str, port: int, config: ServerConfig) -> list[Listener]:
     except OSError as error:
         raise ConfigError(f"listen: the host {host!r} has no address: {error.strerror}") from error
     listeners: list[Listener] = []
+    missing: OSError | None = None
     try:
         for family, _, _, _, address in dict.fromkeys(found):
             if listeners and port == 0:
                 port = listeners[0].socket.getsockname()[1]
-            listeners.append(_bind_tcp(family, (str(address[0]), port, *address[2:]), config))
+            try:
+                listeners.append(_bind_tcp(family, (str(address[0]), port, *address[2:]), config))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing = error
     except OSError:
         for listener in listeners:
             listener.close()
         raise
+    if missing is not None and not listeners:
+        raise missing
     return listeners
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from fastgear.storage.pending import Pending
 from fastgear.storage.schema import MIGRATIONS, OWNER, examine, migrate, tables
 from fastgear.storage.store import Batch, DeadJob, ReplayedJob, Store, StoredJob
 from fastgear.storage.trouble import store_error
-from fastgear.storage.view import SqliteView, connect
+from fastgear.storage.view import SqliteView, connect, refuse_other_than_file
 
 __all__ = ["DURABILITIES", "SqliteStore"]
 
@@ -63,7 +62,7 @@ class SqliteStore(SqliteView, Store):
         self._files: Identity = []
         self._prefix, self._last, self.imported = "", 0, 0
         self._checkpoint_at = _WAL_LIMIT
-        _refuse_other_than_file(self._path)
+        refuse_other_than_file(self._path)  # before anything is made beside it
         self._lock = _lock(self._path)
         try:
             _make(self._path)
@@ -316,15 +315,6 @@ class SqliteStore(SqliteView, Store):
 
     def __enter__(self) -> SqliteStore:
         return self
-
-
-def _refuse_other_than_file(path: str) -> None:
-    """Before anything is made beside it. What cannot be looked at shows later."""
-    with suppress(OSError):
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
-            what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
-            raise StoreError(f"{path} is {what}; a store is a file, which is made if it is not there")
 
 
 def _refuse_what_cannot_be_written(path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from fastgear.storage.schema import MIGRATIONS, OWNER, examine
 from fastgear.storage.store import DeadJob, ReplayedJob, StoredJob
 from fastgear.storage.trouble import store_error
 
-__all__ = ["SqliteView", "connect"]
+__all__ = ["SqliteView", "connect", "refuse_other_than_file"]
 
 _WAIT_S = 5.0  # for another process that writes
 
@@ -26,6 +27,15 @@ def connect(path: str, mode: str) -> sqlite3.Connection:
     """A connection whose transactions begin and end where the code says so. `mode` is ro or rw: the file is never made."""
     uri = f"{Path(path).absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+
+
+def refuse_other_than_file(path: str) -> None:
+    """SQLite takes a directory for a disk with errors. What cannot be looked at shows later."""
+    with suppress(OSError):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+            raise StoreError(f"{path} is {what}; a store is a file, which is made if it is not there")
 
 
 class SqliteView:
@@ -40,6 +50,7 @@ class SqliteView:
         self._mode = "rw" if writable else "ro"
         self._db: sqlite3.Connection | None = None
         os.stat(self._path)
+        refuse_other_than_file(self._path)
         try:
             with self._using() as db:
                 self._must_be_current(db)

@@ -145,6 +145,17 @@ def test_bad_addresses_are_named(address: str, message: str) -> None:
         Server(address).start()
 
 
+def test_an_address_of_a_name_that_the_machine_does_not_have_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ::1 for localhost, where IPv6 is switched off. 192.0.2.1 is nobody's."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("192.0.2.1", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: found)
+    with Server("localhost:0") as server:
+        assert [address.rpartition(":")[0] for address in server.addresses] == ["127.0.0.1"]
+    del found[1]
+    with pytest.raises(OSError, match=r"cannot listen on 192\.0\.2\.1:0: Cannot assign requested address"):
+        Server("localhost:0").start()
+
+
 def test_a_busy_port_is_named_and_nothing_stays_open(server: Server) -> None:
     with pytest.raises(OSError, match=f"cannot listen on {server.address}: .*is another server running there"):
         Server("127.0.0.1:0", server.address).start()

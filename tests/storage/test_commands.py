@@ -73,6 +73,7 @@ def test_check_says_what_is_wrong(path: Path, capsys: Output) -> None:
         ("store look jobs.db", 2, "invalid choice: 'look'"),
         ("store check", 2, "the following arguments are required: FILE"),
         ("store check missing.db", 1, "missing.db: No such file or directory"),
+        ("store check .", 1, "is a directory; a store is a file"),
         ("store check text", 1, "text is no SQLite database"),
         ("store export missing.db", 1, "missing.db: No such file or directory"),
         ("store export jobs.db text", 1, "text: File exists"),
