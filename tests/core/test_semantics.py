@@ -32,6 +32,22 @@ def test_a_unique_counts_within_one_function(talk: Connect) -> None:
     assert client.say("GET_STATUS_UNIQUE", b"u")[0][1][1] == b"1"
 
 
+def test_of_jobs_with_one_unique_in_several_functions_the_status_is_of_the_oldest_function(talk: Connect) -> None:
+    client, worker = talk(), talk()
+    submit(client, b"f", b"u")
+    running = submit(client, b"g", b"u")
+    worker.send("CAN_DO", b"g")
+    assert grab(worker)[0] == running
+    assert client.say("GET_STATUS_UNIQUE", b"u")[0][1][1:3] == (b"1", b"0")
+
+
+def test_who_works_on_its_own_jobs_hears_of_the_job_before_it_is_woken(talk: Connect) -> None:
+    both = talk()
+    both.send("CAN_DO", b"f")
+    both.send("PRE_SLEEP")
+    assert [name for name, _ in both.say("SUBMIT_JOB", b"f", b"", b"x")] == ["JOB_CREATED", "NOOP"]
+
+
 def test_who_joins_a_job_changes_neither_its_workload_nor_its_priority(talk: Connect) -> None:
     client, worker = talk(), talk()
     worker.send("CAN_DO", b"f")
