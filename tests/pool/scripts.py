@@ -16,7 +16,7 @@ import pytest
 
 from fastgear import Executor
 
-__all__ = ["Script", "all_there", "eventually", "run"]
+__all__ = ["Script", "all_there", "eventually", "replaced", "run"]
 
 _HERE = Path(__file__).parent.parent
 
@@ -83,6 +83,15 @@ def eventually(true: Callable[[], bool], timeout: float = 10) -> bool:
     while not true() and time.monotonic() < deadline:
         time.sleep(0.01)
     return true()
+
+
+def replaced(executor: Executor, pid: int) -> bool:
+    """Whether another worker is there for the one that died. It waits for that: else who comes late looks like a leak."""
+
+    def pids() -> set[int]:
+        return {worker.pid for worker in executor.stats().workers}
+
+    return eventually(lambda: pid not in pids() and len(pids()) == executor._max_workers, 30) and all_there(executor)
 
 
 def all_there(executor: Executor) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool.scripts import all_there
+from pool.scripts import all_there, replaced
 from pool.work import slow_pid, square
 
 import fastgear
@@ -70,8 +70,9 @@ def test_what_a_call_raises_is_raised_where_it_is_awaited(shared: Executor) -> N
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(use(divmod, 1, 0))
-    with pytest.raises(WorkerDied, match="_exit"):
+    with pytest.raises(WorkerDied, match="_exit") as caught:
         asyncio.run(use(os._exit, 3))
+    assert replaced(shared, caught.value.pid)
 
 
 def test_a_cancelled_wait_cancels_a_call_that_was_not_sent() -> None:
