@@ -6,6 +6,8 @@ from libc.stdint cimport int64_t
 from fastgear.bench.model cimport connection_t, load_t
 from fastgear.protocol.packet cimport packet_t
 
+# Requests that are always the same are encoded once. FG_OK or FG_ENOMEM.
+cdef int client_prepare(load_t* load) noexcept nogil
 cdef int client_init(load_t* load, connection_t* connection) noexcept nogil
 cdef int client_on_packet(load_t* load, connection_t* connection, const packet_t* packet) noexcept nogil
 # One more request, to be measured from `since_ns` on; there must be a free slot.

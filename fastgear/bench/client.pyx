@@ -3,9 +3,11 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
+from posix.uio cimport iovec
 
 from fastgear.base.alloc cimport fg_calloc, fg_malloc
-from fastgear.base.blob cimport blob_t
+from fastgear.base.blob cimport blob_copy, blob_t
+from fastgear.base.buffer cimport buffer_append, buffer_free, buffer_gather, buffer_init, buffer_t
 from fastgear.base.hash cimport hash_u64
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.bench.fault cimport load_fail, load_fail_text
@@ -20,6 +22,7 @@ from fastgear.protocol.packet cimport PacketType, packet_t, slice_t
 
 cdef enum:
     INLINE = 2048               # bytes of payload that are copied rather than held
+    MOST_PREPARED = 64 << 20    # bytes of requests that are encoded beforehand
 
 
 cdef int client_init(load_t* load, connection_t* connection) noexcept nogil:
@@ -46,12 +49,11 @@ cdef inline uint64_t random_number(load_t* load) noexcept nogil:
 cdef inline int pick(load_t* load, const uint32_t* sums, int count) noexcept nogil:
     """By weights that are summed up."""
     cdef uint32_t number
-    cdef int i
-    for i in range(count):
-        if sums[i] == sums[count - 1]:
-            if i == 0 or sums[i - 1] == 0:
-                return i
-            break
+    cdef int i = 0
+    while sums[i] == 0:
+        i += 1
+    if sums[i] == sums[count - 1]:
+        return i
     number = <uint32_t>(random_number(load) % sums[count - 1])
     for i in range(count - 1):
         if number < sums[i]:
@@ -83,7 +85,48 @@ cdef slice_t next_unique(load_t* load, uint8_t* room) noexcept nogil:
     return slice_of(room, length + format_u64(room + length, number))
 
 
-cdef int encode_request(load_t* load, connection_t* connection, int kind) noexcept nogil:
+cdef inline void turn_to_next_function(load_t* load) noexcept nogil:
+    load.next_function = load.next_function + 1 if load.next_function + 1 < load.function_count else 0
+
+
+cdef bint is_only_one(const uint32_t* sums, int count) noexcept nogil:
+    """Of the weights that are summed up: all others are 0."""
+    cdef int i
+    for i in range(count):
+        if sums[i] != 0 and sums[i] != sums[count - 1]:
+            return False
+    return True
+
+
+cdef int client_prepare(load_t* load) noexcept nogil:
+    cdef size_t i
+    if not is_only_one(load.weights, KINDS) or not is_only_one(load.priorities, LOW + 1) or load.unique != UNIQUE_NONE:
+        return FG_OK
+    if load.payload.length > INLINE or load.function_count * (load.payload.length + 64) > MOST_PREPARED:
+        return FG_OK
+    load.submissions = <blob_t**>fg_calloc(load.function_count, sizeof(blob_t*))
+    if load.submissions == NULL:
+        return FG_ENOMEM
+    for i in range(load.function_count):
+        load.submissions[i] = one_submission(load)
+        if load.submissions[i] == NULL:
+            return FG_ENOMEM
+    return FG_OK
+
+
+cdef blob_t* one_submission(load_t* load) noexcept nogil:
+    """For the function whose turn it is."""
+    cdef buffer_t out
+    cdef iovec piece
+    cdef blob_t* blob = NULL
+    buffer_init(&out)
+    if encode_request(load, &out, pick(load, load.weights, KINDS)) == FG_OK and buffer_gather(&out, &piece, 1) == 1:
+        blob = blob_copy(piece.iov_base, piece.iov_len)
+    buffer_free(&out)
+    return blob
+
+
+cdef int encode_request(load_t* load, buffer_t* out, int kind) noexcept nogil:
     cdef uint8_t unique[16 + MAX_DIGITS]
     cdef blob_t* payload = load.payload
     cdef slice_t parts[3]
@@ -94,19 +137,28 @@ cdef int encode_request(load_t* load, connection_t* connection, int kind) noexce
         type = submit_type(kind, pick(load, load.priorities, LOW + 1))
         parts[0] = load.functions[load.next_function]
         parts[1] = next_unique(load, unique)
-        load.next_function = load.next_function + 1 if load.next_function + 1 < load.function_count else 0
         count = 2
+    turn_to_next_function(load)
     if payload.length > INLINE:
-        return encode_packet_blob(&connection.out, True, type, parts, count, payload, 0, payload.length)
+        return encode_packet_blob(out, True, type, parts, count, payload, 0, payload.length)
     parts[count] = slice_of(payload.bytes, payload.length)
-    return encode_packet(&connection.out, True, type, parts, count + 1)
+    return encode_packet(out, True, type, parts, count + 1)
+
+
+cdef inline int append_request(load_t* load, buffer_t* out, int kind) noexcept nogil:
+    cdef blob_t* submission
+    if load.submissions == NULL:
+        return encode_request(load, out, kind)
+    submission = load.submissions[load.next_function]
+    turn_to_next_function(load)
+    return buffer_append(out, submission.bytes, submission.length)
 
 
 cdef int client_request(load_t* load, connection_t* connection, int64_t since_ns) noexcept nogil:
     cdef int kind = pick(load, load.weights, KINDS)
     cdef uint32_t index = connection.first_free - 1
     cdef slot_t* slot = &connection.slots[index]
-    if encode_request(load, connection, kind) != FG_OK:
+    if append_request(load, &connection.out, kind) != FG_OK:
         return load_fail(load, FG_ENOMEM, NULL, 0, 0)
     connection.first_free = slot.next
     slot.since_ns = since_ns

@@ -6,7 +6,9 @@ from libc.string cimport memcpy, memset
 from posix.uio cimport iovec
 
 from fastgear.base.alloc cimport fg_free, fg_realloc
-from fastgear.base.buffer cimport buffer_consume, buffer_free, buffer_gather, buffer_init, buffer_length
+from fastgear.base.buffer cimport (
+    buffer_consume, buffer_free, buffer_gather, buffer_init, buffer_length, buffer_reserve, buffer_rewind,
+)
 from fastgear.base.status cimport FG_ENOMEM, FG_NEED_MORE, FG_OK
 from fastgear.bench.client cimport client_on_packet
 from fastgear.bench.fault cimport load_fail, load_fail_text
@@ -21,6 +23,8 @@ from fastgear.protocol.packet cimport PacketType, packet_read, packet_read_head,
 
 cdef enum:
     MAX_PIECES = 64             # of one sendmsg
+    PACKET = 128                # bytes of a packet beside its data, or of two
+    MOST_USUAL = 1 << 13
     LARGE = 1 << 14             # a packet whose data are not kept until its end is here
 
 cdef const char* SETTLING = b"fastgear bench"
@@ -32,7 +36,16 @@ cdef int connection_open(load_t* load, connection_t* connection, int fd, int rol
     connection.fd = fd
     connection.role = role
     buffer_init(&connection.out)
+    if buffer_reserve(&connection.out, usual_output(load, role)) == NULL:
+        return load_fail(load, FG_ENOMEM, NULL, 0, 0)
     return watch(load, connection, EPOLL_CTL_ADD, False)
+
+
+cdef size_t usual_output(const load_t* load, int role) noexcept nogil:
+    """Bytes of a turn, so that they find room in one piece, which is kept."""
+    cdef size_t packets = load.pipeline if role == ROLE_CLIENT else load.grabs
+    cdef size_t each = PACKET + (load.payload.length if role == ROLE_CLIENT else load.result.length)
+    return packets * each if packets * each < MOST_USUAL else MOST_USUAL
 
 
 cdef int watch(load_t* load, connection_t* connection, int operation, bint blocked) noexcept nogil:
@@ -157,7 +170,9 @@ cdef int connection_write(load_t* load, connection_t* connection) noexcept nogil
             message.msg_iov = pieces
             message.msg_iovlen = count
             done = sendmsg(connection.fd, &message, MSG_NOSIGNAL)
-        if done >= 0:
+        if done == <ssize_t>buffer_length(&connection.out):
+            buffer_rewind(&connection.out)
+        elif done >= 0:
             buffer_consume(&connection.out, done)
         elif errno == EAGAIN:
             return FG_OK if connection.blocked else watch(load, connection, EPOLL_CTL_MOD, True)

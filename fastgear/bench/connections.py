@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from fastgear.addresses import Address
 from fastgear.errors import ConfigError
-from fastgear.sockets import FULL_S, cannot_connect, connect_unix, kept, tune
+from fastgear.sockets import FULL_S, cannot_connect, connect_unix, kept
 
 __all__ = ["connect_many"]
 
@@ -39,7 +39,7 @@ def _connect(address: Address, timeout: float) -> socket.socket:
     try:
         if address.path is None:
             with kept(socket.create_connection((address.host or "127.0.0.1", address.port), timeout)) as sock:
-                tune(sock)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setblocking(False)
                 return sock
         while True:

@@ -14,7 +14,7 @@ from libc.string cimport memcpy, memset
 from fastgear.base.alloc cimport fg_calloc, fg_free, fg_malloc
 from fastgear.base.blob cimport blob_new, blob_release, blob_t
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
-from fastgear.bench.client cimport client_init, client_refill, client_request, load_is_closing
+from fastgear.bench.client cimport client_init, client_prepare, client_refill, client_request, load_is_closing
 from fastgear.bench.connection cimport (
     SCRATCH, connection_close, connection_mark, connection_open, connection_read, connection_settle, connection_write,
     write_dirty,
@@ -33,8 +33,8 @@ from fastgear.bench.sys cimport (
     timerfd_create, timerfd_settime,
 )
 from fastgear.bench.worker cimport worker_begin, worker_can_do, worker_init, worker_sweep
-from fastgear.protocol.encoder cimport slice_of
-from fastgear.protocol.packet cimport slice_t
+from fastgear.protocol.encoder cimport encode_header, slice_of
+from fastgear.protocol.packet cimport PacketType as WireType, slice_t
 
 from fastgear.errors import ConnectionLost, RemoteProtocolError, ServerError
 from fastgear.protocol.wire import PacketType
@@ -65,8 +65,9 @@ cdef bint turn(load_t* load, int64_t until_ns) noexcept nogil:
     cdef bint more_is_due = load.interval_ns > 0 and issue_due(load)
     cdef int i, count
     count = epoll_wait(load.epoll_fd, events, MAX_EVENTS, 0 if more_is_due else <int>(left_ms if left_ms > 0 else 0))
-    load.now_ns = clock_ns()
     load.counts.turns += 1
+    if count <= 0:
+        load.now_ns = clock_ns()  # else reading does
     if count < 0:
         if errno != EINTR:
             load_fail(load, LOAD_SYSTEM, NULL, errno, 0)
@@ -254,6 +255,9 @@ cdef class Load:
         load.scratch = <uint8_t*>fg_malloc(SCRATCH)
         if load.payload == NULL or load.result == NULL or load.scratch == NULL:
             raise MemoryError()
+        encode_header(load.grab, True, WireType.GRAB_JOB, 0)
+        if client_prepare(load) != FG_OK:
+            raise MemoryError()
         self._open_epoll()
         self._open_connections(clients, workers, sleepers, abilities or len(functions))
 
@@ -337,6 +341,11 @@ cdef class Load:
         if self.load.timer_fd >= 0:
             close(self.load.timer_fd)
         self.load.epoll_fd = self.load.timer_fd = -1
+        if self.load.submissions != NULL:
+            for i in range(self.load.function_count):
+                if self.load.submissions[i] != NULL:
+                    blob_release(self.load.submissions[i])
+        fg_free(self.load.submissions)
         fg_free(self.load.connections)
         fg_free(self.load.functions)
         fg_free(self.load.scratch)
@@ -344,6 +353,7 @@ cdef class Load:
             blob_release(self.load.payload)
         if self.load.result != NULL:
             blob_release(self.load.result)
+        self.load.submissions = NULL
         self.load.connections = NULL
         self.load.functions = NULL
         self.load.scratch = NULL

@@ -8,7 +8,7 @@ from fastgear.base.blob cimport blob_t
 from fastgear.base.buffer cimport buffer_t
 from fastgear.base.table cimport table_node_t, table_t
 from fastgear.bench.histogram cimport histogram_t
-from fastgear.protocol.packet cimport slice_t
+from fastgear.protocol.packet cimport HEADER_SIZE, slice_t
 
 cdef enum:                      # what a client asks for
     FOREGROUND = 0
@@ -128,6 +128,8 @@ ctypedef struct load_t:
     size_t unique_prefix_length
     blob_t* payload             # held
     blob_t* result              # held
+    blob_t** submissions        # owned array of held packets, one for each function; NULL: they are not always the same
+    uint8_t grab[HEADER_SIZE]   # a GRAB_JOB
     handles_t* handles          # borrowed; NULL: not checked
     bint taking                 # workers only: empty a queue, and measure from grab to job
     # connections

@@ -6,6 +6,7 @@ from libc.string cimport memcmp
 
 from fastgear.base.alloc cimport fg_malloc
 from fastgear.base.blob cimport blob_t
+from fastgear.base.buffer cimport buffer_append
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.bench.fault cimport load_fail, load_fail_text
 from fastgear.bench.handles cimport HANDLE_TWICE, SEEN_ASSIGNED, handles_saw
@@ -14,7 +15,7 @@ from fastgear.bench.model cimport (
     LOAD_TWICE, LOAD_WRONG_BYTES, LOAD_WRONG_LENGTH, LOAD_WRONG_PACKET, connection_t, load_t,
 )
 from fastgear.protocol.encoder cimport encode_packet, encode_packet_blob, slice_of
-from fastgear.protocol.packet cimport PacketType, packet_t, slice_t
+from fastgear.protocol.packet cimport HEADER_SIZE, PacketType, packet_t, slice_t
 
 cdef enum:
     INLINE = 2048               # bytes of a result that are copied rather than held
@@ -45,7 +46,9 @@ cdef int worker_begin(load_t* load, connection_t* connection) noexcept nogil:
 cdef int grab_one(load_t* load, connection_t* connection) noexcept nogil:
     connection.asked_ns[(connection.answered + connection.asked) % load.grabs] = load.now_ns
     connection.asked += 1
-    return say(load, connection, PacketType.GRAB_JOB)
+    if buffer_append(&connection.out, load.grab, HEADER_SIZE) != FG_OK:
+        return load_fail(load, FG_ENOMEM, NULL, 0, 0)
+    return FG_OK
 
 
 cdef int grab(load_t* load, connection_t* connection) noexcept nogil:
