@@ -26,6 +26,7 @@ _TAKERS = 4  # connections that empty a queue which was only to be filled
 _TAKER_GRABS = 64
 _FILL = 64  # requests under way while a queue is filled
 _TAKE_S = 600.0
+_QUIET_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +146,7 @@ class _Run:
         self._check(load, fills)
         if fills and not plan.keep:
             self._take(load.counts["jobs"], _TAKERS, _TAKER_GRABS)
+            self._let_memory_go()
         return self._outcome(load, start, measured)
 
     def _drain(self) -> Outcome:
@@ -159,6 +161,7 @@ class _Run:
         self._check(fill, True)
         before = self._sample()
         load, measured = self._take(start_counts["jobs"], plan.workers, plan.grabs, plan.sleepers)
+        self._let_memory_go()
         return self._outcome(load, before, measured)
 
     # -- steps
@@ -275,6 +278,11 @@ class _Run:
         while not load.run(_SLICE_S):
             if time.monotonic() > deadline:
                 raise JobTimeout(f"{self._address} does not answer ECHO_REQ within {self._plan.patience:g} s")
+
+    def _let_memory_go(self) -> None:
+        """A server may wait for a quiet moment before it gives memory back."""
+        if self._target is not None:
+            time.sleep(_QUIET_S)
 
     def _sample(self) -> _Sample:
         return _Sample(time.thread_time_ns(), self._target.try_read() if self._target is not None else None)
