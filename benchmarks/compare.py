@@ -33,6 +33,7 @@ HERE = Path(__file__).parent
 GEARMAND = shutil.which("gearmand", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 ROOFLINE = HERE.parent / "build" / "roofline"
 LIMIT_S = 120
+FULL = 0.9  # of a CPU: the load could not do much more
 
 
 @dataclass(frozen=True)
@@ -155,11 +156,12 @@ def show(load: Load, jobs: int, results: dict[str, list[Measured]]) -> None:
     base = results["fastgear"]
     for name, rounds in results.items():
         rate = statistics.median(one.jobs_per_s / other.jobs_per_s for one, other in zip(rounds, base, strict=True))
+        share = statistics.median(one.load_share for one in rounds)
         cpu = statistics.median(one.cpu_us / other.cpu_us for one, other in zip(rounds, base, strict=True))
         print(
             f"  {name:<14} {spread([one.jobs_per_s for one in rounds], 0):>30} {spread([one.cpu_us for one in rounds], 2):>28}"
-            f" {spread([one.p50_us for one in rounds], 0):>24} {statistics.median(one.load_share for one in rounds):>8.0%}"
-            f"   {rate:.2f} x jobs/s, {cpu:.2f} x CPU"
+            f" {spread([one.p50_us for one in rounds], 0):>24} {share:>8.0%}"
+            f"   {rate:.2f} x jobs/s, {cpu:.2f} x CPU{'; the load is the limit' if share > FULL else ''}"
         )
 
 

@@ -243,7 +243,7 @@ class _Run:
         counts, end = load.counts, self._sample()
         measured = _Measured(counts["assigned"], load.busy_s, counts["assigned"], counts["wakeups"], end)
         self._settle(load)
-        if load.counts["assigned"] != jobs and not self._interrupted:
+        if load.counts["assigned"] != jobs:
             raise RemoteProtocolError(f"{self._address} had {jobs:,} jobs, and gave out {load.counts['assigned']:,}")
         self._check_handles()
         return load, measured

@@ -52,7 +52,7 @@ class Load:
         """Go on, for no longer than so many seconds and not beyond the end of the stretch's time. True: all is done."""
 
     def stop(self) -> None:
-        """Send nothing more in this stretch."""
+        """Submit nothing more in this stretch; a queue that is being emptied still gets empty."""
 
     def give_up(self) -> int:
         """Count requests without an answer among the latencies, with the time that they have waited; return how many."""

@@ -394,8 +394,8 @@ cdef class Load:
         return is_done(&self.load)
 
     def stop(self):
-        self.load.until_ns = self.load.now_ns
         if not self.load.taking:
+            self.load.until_ns = self.load.now_ns
             self.load.limit = self.load.counts.sent
 
     def give_up(self):

@@ -213,6 +213,21 @@ def test_without_a_server(tmp_path: Path) -> None:
     assert err.startswith("fastgear bench: cannot connect to 127.0.0.1:")
 
 
+def test_ctrl_c_leaves_no_jobs(tmp_path: Path) -> None:
+    with Server("127.0.0.1:0") as server:
+        process = subprocess.Popen(
+            [*COMMAND, "drain", "-s", server.address, "-n", "100M", "-t", "30"], stdout=subprocess.PIPE, cwd=tmp_path
+        )
+        deadline = time.monotonic() + 20
+        while not any(one.total for one in server.snapshot().functions) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=50)
+        assert process.returncode == 130
+        assert b"(interrupted)" in out
+        assert not any(one.total for one in server.snapshot().functions)
+
+
 def test_ctrl_c_prints_what_there_is(tmp_path: Path) -> None:
     with Server("127.0.0.1:0") as server:
         process = subprocess.Popen(

@@ -272,3 +272,18 @@ def test_in_an_open_loop_time_without_room_counts(stage: Callable[..., Stage]) -
     one.load.give_up()
     assert len(one.load.latencies) == 20
     assert one.load.latencies.percentile(50) == pytest.approx(20e6, rel=0.5)
+
+
+def test_without_memory_a_load_says_so(stage: Callable[..., Stage], failing: Callable[[int], None]) -> None:
+    refused = 0
+    for successes in range(40):
+        failing(successes)
+        try:
+            for role in ("clients", "workers"):
+                one = stage(role, pipeline=3, grabs=3, kinds=(1, 1, 0))
+                one.load.settle()
+                one.load.begin(3)
+        except MemoryError:
+            refused += 1
+        failing(-1)
+    assert 10 < refused < 40
