@@ -33,7 +33,7 @@ lint: $(VENV)/.ready  ## formatting, linters and types
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand (Debian's gearman-job-server must be installed) with other pools, asyncio beside blocking, and durable jobs
+bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand and the roofline (Debian's gearman-job-server must be installed), with other pools, asyncio beside blocking, and durable jobs
 	$(BIN)/python benchmarks/gil.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/pool.py

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""fastgear serve beside Debian's gearmand, under the same load, in one run.
+"""fastgear serve beside Debian's gearmand and the roofline, under the same load, in one run.
 
     python benchmarks/compare.py [--jobs 100000] [--rounds 5]
 
 The servers take turns, each round with fresh processes; what is shown is the median of the rounds, with the lowest and
 the highest. CPU is what the kernel counted for the server's threads during the load, over the number of jobs. The load
-is benchmarks/load.c, which knows nothing of fastgear.
+is `fastgear bench`, which checks what it counts. The roofline is roofline.c: the same bytes passed along, and nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -30,32 +31,9 @@ from fastgear.version import VERSION
 
 HERE = Path(__file__).parent
 GEARMAND = shutil.which("gearmand", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+ROOFLINE = HERE.parent / "build" / "roofline"
 LIMIT_S = 120
-
-
-@dataclass(frozen=True)
-class Load:
-    title: str
-    clients: int
-    workers: int
-    window: int  # jobs under way for each client
-    grabs: int  # requests for jobs under way for each worker
-    share: float = 1.0  # of --jobs
-
-    def run(self, program: Path, port: int, jobs: int) -> tuple[float, float]:
-        """Seconds, and the median latency in microseconds. Raises CalledProcessError when the load is not done in time."""
-        numbers = (jobs, self.clients, self.workers, self.window, self.grabs, 16, LIMIT_S)
-        command = [str(program), "127.0.0.1", str(port), *map(str, numbers)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT_S + 10)
-        seconds, p50_us, _ = map(float, done.stdout.split())
-        return seconds, p50_us
-
-
-LOADS = (
-    Load("8 clients, 8 workers, one job each", 8, 8, 1, 1),
-    Load("8 clients, 8 workers, 32 in flight", 8, 8, 32, 32),
-    Load("1 client, 1 worker, one job at a time", 1, 1, 1, 1, share=0.1),
-)
+FULL = 0.9  # of a CPU: the load could not do much more
 
 
 @dataclass(frozen=True)
@@ -63,10 +41,33 @@ class Measured:
     jobs_per_s: float
     cpu_us: float
     p50_us: float
+    load_share: float  # of a CPU, by the load itself
 
 
-def cpu_ns(pid: int) -> int:
-    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+@dataclass(frozen=True)
+class Load:
+    title: str
+    words: str  # for fastgear bench
+    share: float = 1.0  # of --jobs
+
+    def run(self, port: int, pid: int, jobs: int) -> Measured:
+        """Raises CalledProcessError when something is wrong, or the load is not done in time."""
+        numbers = ["--count", str(jobs), "--seconds", str(LIMIT_S), "--warm-up", "0.2", "--pid", str(pid), "--json"]
+        command = [sys.executable, "-m", "fastgear", "bench", *self.words.split(), "--server", f"127.0.0.1:{port}"]
+        done = subprocess.run([*command, *numbers], check=True, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S + 60)
+        found = json.loads(done.stdout)
+        if found["requests"] != jobs:
+            sys.exit(f"{found['requests']:,} of {jobs:,} jobs after {LIMIT_S} s")
+        cpu_us, p50_us = found["target"]["cpu_us_per_request"], found["latency_us"]["p50"]
+        return Measured(found["per_s"], cpu_us, p50_us, found["own_cpu_share"])
+
+
+LOADS = (
+    Load("8 clients, 8 workers, one job each", "foreground"),
+    Load("8 clients, 8 workers, 32 in flight", "foreground --pipeline 32 --grabs 32", share=4),
+    Load("1 client, 1 worker, one job at a time", "foreground --clients 1 --workers 1", share=0.1),
+    Load("4 connections, 100 echoes in flight", "echo --clients 4 --pipeline 100", share=10),
+)
 
 
 def fastgear_command(port: int) -> list[str]:
@@ -81,8 +82,13 @@ def one_thread_command(port: int) -> list[str]:
     return [*gearmand_command(port), "-t", "1"]
 
 
+def roofline_command(port: int) -> list[str]:
+    return [str(ROOFLINE), str(port)]
+
+
 SERVERS: dict[str, Callable[[int], list[str]]] = {
     "fastgear": fastgear_command,
+    "roofline": roofline_command,
     "gearmand": gearmand_command,
     "gearmand -t 1": one_thread_command,
 }
@@ -131,18 +137,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def measure(command: Callable[[int], list[str]], load: Load, program: Path, jobs: int, folder: Path) -> Measured:
+def measure(command: Callable[[int], list[str]], load: Load, jobs: int, folder: Path) -> Measured:
     with running(command, folder) as (pid, port):
-        load.run(program, port, max(1000, jobs // 20))  # warm up
-        before = cpu_ns(pid)
-        seconds, p50_us = load.run(program, port, jobs)
-        return Measured(jobs / seconds, (cpu_ns(pid) - before) / jobs / 1000, p50_us)
+        return load.run(port, pid, jobs)
 
 
-def compile_load(folder: Path) -> Path:
-    program = folder / "load"
-    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", str(program), str(HERE / "load.c")], check=True)
-    return program
+def compile_roofline() -> None:
+    source = HERE / "roofline.c"
+    if not ROOFLINE.exists() or ROOFLINE.stat().st_mtime < source.stat().st_mtime:
+        ROOFLINE.parent.mkdir(exist_ok=True)
+        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", str(ROOFLINE), str(source)], check=True)
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -150,15 +154,19 @@ def spread(values: list[float], digits: int) -> str:
 
 
 def show(load: Load, jobs: int, results: dict[str, list[Measured]]) -> None:
-    print(f"\n{load.title}; {jobs:,} jobs of 16 bytes")
-    print(f"  {'server':<14} {'jobs/s':>30} {'server CPU, µs a job':>28} {'p50, µs':>24}   against fastgear")
+    print(f"\n{load.title}; {jobs:,} of 16 bytes")
+    print(
+        f"  {'server':<14} {'jobs/s':>30} {'server CPU, µs a job':>28} {'p50, µs':>24} {'load CPU':>8}   against fastgear"
+    )
     base = results["fastgear"]
     for name, rounds in results.items():
         rate = statistics.median(one.jobs_per_s / other.jobs_per_s for one, other in zip(rounds, base, strict=True))
+        share = statistics.median(one.load_share for one in rounds)
         cpu = statistics.median(one.cpu_us / other.cpu_us for one, other in zip(rounds, base, strict=True))
         print(
             f"  {name:<14} {spread([one.jobs_per_s for one in rounds], 0):>30} {spread([one.cpu_us for one in rounds], 2):>28}"
-            f" {spread([one.p50_us for one in rounds], 0):>24}   {rate:.2f} x jobs/s, {cpu:.2f} x CPU"
+            f" {spread([one.p50_us for one in rounds], 0):>24} {share:>8.0%}"
+            f"   {rate:.2f} x jobs/s, {cpu:.2f} x CPU{'; the load is the limit' if share > FULL else ''}"
         )
 
 
@@ -175,15 +183,15 @@ def main() -> None:
     print(
         f"Linux {platform.release()}, {os.cpu_count()} CPUs; {args.rounds} rounds, the servers in turn: median (least to most)"
     )
+    compile_roofline()
     with tempfile.TemporaryDirectory(prefix="fastgear-bench-") as name:
         folder = Path(name)
-        program = compile_load(folder)
         for load in LOADS:
             jobs = max(1, int(args.jobs * load.share))
             results: dict[str, list[Measured]] = {server: [] for server in SERVERS}
             for _ in range(args.rounds):
                 for server, command in SERVERS.items():
-                    results[server].append(measure(command, load, program, jobs, folder))
+                    results[server].append(measure(command, load, jobs, folder))
             show(load, jobs, results)
 
 

@@ -47,6 +47,14 @@ cdef inline void buffer_commit(buffer_t* buffer, size_t length) noexcept nogil:
     buffer.last.end += length
     buffer.length += length
 
+# All of it is gone: as buffer_consume, but a lone piece of bytes stays for what comes next.
+cdef inline void buffer_rewind(buffer_t* buffer) noexcept nogil:
+    if buffer.first != NULL and buffer.first == buffer.last and buffer.first.blob == NULL:
+        buffer.first.start = buffer.first.end = 0
+        buffer.length = 0
+    else:
+        buffer_consume(buffer, buffer.length)
+
 # Take back what was committed last.
 cdef inline void buffer_uncommit(buffer_t* buffer, size_t length) noexcept nogil:
     fg_check(buffer.last.end - buffer.last.start >= length)

@@ -33,6 +33,7 @@ COMMANDS = {
     "cancel": "end a job",
     "maxqueue": "limit the jobs of a function",
     "store": "check, export and import durable jobs",
+    "bench": "put a load on a server, and measure",
     "dead": "show jobs that are not tried any more, retry or drop them",
     "demo": "count the words of Python's standard library on all CPUs",
 }

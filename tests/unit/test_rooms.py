@@ -27,7 +27,8 @@ ALLOWED = {
     "config": set(),
     "pool": {"base", "protocol", "server", "supervisor"},
     "testing": {"protocol", "server"},
-    "cli": {"protocol", "server", "client", "worker", "admin", "supervisor", "pool", "service", "storage"},
+    "bench": {"base", "protocol"},
+    "cli": {"bench", "protocol", "server", "client", "worker", "admin", "supervisor", "pool", "service", "storage"},
 }
 CIMPORT = re.compile(r"^\s*from (fastgear[\w.]*) c?import |^\s*c?import (fastgear[\w.]*)", re.MULTILINE)
 
