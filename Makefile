@@ -41,13 +41,16 @@ bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand and
 	$(BIN)/python benchmarks/durable.py
 	$(BIN)/python benchmarks/durable_restart.py
 
+# Not what measures times, nor what starts one process after the other: the C code in those is the same.
+NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats functional/test_aio functional/test_aio_hard_times \
+	functional/test_durable_benchmarks functional/test_serve_options functional/test_serve_as_service \
+	functional/test_supervisor functional/test_cli
+
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:handle_segv=0 FASTGEAR_ASAN=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	$(BIN)/pytest tests/unit tests/wire tests/core tests/functional tests/adversity tests/pool \
-	--ignore=tests/pool/test_benchmarks.py --ignore=tests/pool/test_yardstick.py --ignore=tests/pool/test_stats.py \
-	--ignore=tests/functional/test_aio.py --ignore=tests/functional/test_aio_hard_times.py \
-	--ignore=tests/functional/test_durable_benchmarks.py
+	$(NOT_ASAN:%=--ignore=tests/%.py)
 
 cover: $(COVER)  ## line coverage of Cython and Python code; needs Python 3.11, Cython cannot trace later ones
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "make cover needs Python 3.11: Cython cannot trace others")'
