@@ -26,12 +26,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from compare import GEARMAND, cpu_ns, running, spread
+from compare import GEARMAND, running, spread
 from durables.flood import Flooded, flood, one_at_a_time, requests
 from durables.foreground import foreground
 from durables.servers import MISSING, Command, fastgear_on, gearmand_on
 from durables.wire import connect
 
+from fastgear.bench.target import Target, cpu_ns
 from fastgear.version import VERSION
 
 MOST_JOBS = 1_200_000  # in one flood, so that no server grows without bound
@@ -111,9 +112,10 @@ def measure(command: Command, args: argparse.Namespace, prepared: tuple[bytes, i
         alone = one_at_a_time(port, (data[warm : len(data) // length // 2 * length], length), args.seconds / 2)
         plain = foreground(port, args.seconds / 2, args.patience)
     with running(command, folder) as (pid, port):
-        before, commits_before = cpu_ns(pid), commits(port)
+        server = Target(pid)
+        before, commits_before = server.read(), commits(port)
         flooded = flood(port, prepared, lambda seconds: seconds > args.seconds)
-        cpu_us = (cpu_ns(pid) - before) / flooded.jobs / 1000
+        cpu_us = cpu_ns(before, server.read()) / flooded.jobs / 1000
         count = commits(port) - commits_before
     with running(command, folder) as (pid, port):
         under_load = flood_beside(port, prepared, args.seconds / 3, args.patience)
