@@ -148,8 +148,6 @@ class Server:
             loop, thread, ended = self._loop, self._thread, self._ended
         if loop is None or thread is None:
             return
-        if self._writer is not None:
-            self._writer.hurry()
         loop.stop(min(drain or 0.0, _FOREVER_S))
         ended.wait()  # and not thread.join, which takes a thread for ended when a signal handler raises in it
         with self._lock:

@@ -81,12 +81,9 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
-    def hurry(self) -> None:
-        """The server is about to stop: make no more pauses."""
-        self._ending.set()
-
     def join(self) -> None:
-        """Wait for the end, which comes after that of the loop."""
+        """Wait for the end, once the loop has ended: there are no more pauses then."""
+        self._ending.set()
         self._thread.join()
 
     def _run(self) -> None:

@@ -360,6 +360,22 @@ def test_trouble_is_told_once_and_service_comes_back_by_itself(caplog: pytest.Lo
         assert run_all(server.address) == [b"after"], "the end of the first one was written in the end"
 
 
+def test_a_drain_beside_a_store_in_trouble_tries_now_and_then_only() -> None:
+    store = StubbornStore()
+    with Server(HERE, store=store) as server, Peer(server.address) as peer:
+        peer.socket.sendall(request("CAN_DO", b"f") + request("SUBMIT_JOB_BG", b"f", b"", b"x"))
+        assert peer.receive()[0] == "JOB_CREATED"
+        store.error = StoreTrouble("the disk is full")
+        peer.send("GRAB_JOB")
+        assert peer.receive()[0] == "JOB_ASSIGN"
+        before = store.appends
+        well_again = threading.Timer(0.9, setattr, (store, "error", None))
+        well_again.start()
+        server.stop(drain=1.5)
+        well_again.join()
+        assert 1 <= store.appends - before <= 10
+
+
 @pytest.mark.parametrize("kind", [StoreLost, RuntimeError])
 def test_after_a_failure_for_good_only_durable_jobs_are_refused(kind: type[Exception]) -> None:
     store = StubbornStore()
