@@ -26,6 +26,7 @@ __all__ = [
     "RemoteProtocolError",
     "ServerError",
     "StoreError",
+    "StoreFull",
     "StoreInUse",
     "StoreLost",
     "StoreTrouble",
@@ -158,6 +159,10 @@ class StoreError(FastgearError):
 
 class StoreTrouble(StoreError):
     """The store does not work now, and may work again later: the disk is full, the file is locked or read-only."""
+
+
+class StoreFull(StoreTrouble):
+    """There is no room on the disk for more jobs; that some have ended can often be noted still."""
 
 
 class StoreLost(StoreError):

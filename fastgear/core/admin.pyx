@@ -17,7 +17,9 @@ from fastgear.core.functions cimport (
     function_drop, function_find, function_find_or_create, function_name, function_queued, function_total,
 )
 from fastgear.core.jobs cimport handle_slice, handle_t, job_by_handle, job_handle, job_unique
-from fastgear.core.model cimport HIGH, LOW, MAX_FUNCTION_NAME, NORMAL, PRIORITIES, function_t, job_t, peer_t
+from fastgear.core.model cimport (
+    HIGH, LOW, MAX_FUNCTION_NAME, NORMAL, PRIORITIES, STORE_LOST, STORE_TROUBLE, function_t, job_t, peer_t,
+)
 from fastgear.core.workers cimport ability_from_in_peer
 from fastgear.protocol.encoder cimport slice_of
 from fastgear.protocol.packet cimport slice_t
@@ -182,6 +184,7 @@ cdef int counters(state_t* state, buffer_t* out) noexcept nogil:
     result |= counter(out, "unfinished_total", state.counters.unfinished)
     result |= counter(out, "stored_total", state.counters.stored) | counter(out, "commits_total", state.counters.commits)
     result |= counter(out, "store_failures_total", state.counters.store_failures)
+    result |= counter(out, "store_in_trouble", state.journal.store == STORE_TROUBLE or state.journal.store == STORE_LOST)
     result |= counter(out, "dead_total", state.counters.dead)
     return result | text_string(out, ".\n")
 

@@ -14,6 +14,7 @@ cdef enum:                      # how it went
     WRITTEN = 0
     FAILED = 1                  # nothing of it is there, or all; it may be tried again
     FAILED_FOR_GOOD = 2
+    REFUSING = 3                # it is written, but there is no room for new jobs; to be asked again
 
 cdef void durable_init(state_t* state) noexcept nogil
 cdef void durable_free(state_t* state) noexcept nogil
@@ -32,6 +33,7 @@ cdef void durable_forget(state_t* state, peer_t* peer) noexcept nogil
 # -- for the room with the loop -------------------------------------------------------------------------------------
 
 # What is to be written now; it stays untouched until durable_written. NULL: nothing, or something is being written.
+# In trouble it may be empty: has that passed?
 cdef batch_t* durable_hand_over(state_t* state) noexcept nogil
 cdef void durable_written(state_t* state, int outcome, const char* complaint) noexcept nogil
 # Go on with the answers to a batch that was written, until the turn has had its share.

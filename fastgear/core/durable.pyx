@@ -6,6 +6,7 @@ everything else that waits: its clients are told, its jobs are forgotten, and of
 of older jobs is kept. See docs/decisions/0024-durable-jobs.md.
 """
 
+from libc.stdint cimport uint8_t
 from libc.string cimport memset, strncpy
 
 from fastgear.base.alloc cimport fg_calloc, fg_free
@@ -182,7 +183,7 @@ cdef batch_t* durable_hand_over(state_t* state) noexcept nogil:
     if buffer_length(&journal.written.records) == 0:
         swap_batches(journal)
         free_held(state)
-    if buffer_length(&journal.written.records) == 0:
+    if buffer_length(&journal.written.records) == 0 and journal.store != STORE_TROUBLE:
         return NULL
     journal.writing = True
     return &journal.written
@@ -199,20 +200,25 @@ cdef void swap_batches(journal_t* journal) noexcept nogil:
     batch_init(&journal.filling)
 
 
+cdef uint8_t store_after(int outcome) noexcept nogil:
+    if outcome == WRITTEN:
+        return STORE_WELL
+    return STORE_LOST if outcome == FAILED_FOR_GOOD else STORE_TROUBLE
+
+
 cdef void durable_written(state_t* state, int outcome, const char* complaint) noexcept nogil:
     cdef journal_t* journal = &state.journal
     fg_check(journal.writing)
     journal.writing = False
-    if outcome == WRITTEN:
-        journal.store = STORE_WELL
-        state.counters.commits += 1
+    journal.store = store_after(outcome)
+    strncpy(journal.complaint, complaint, sizeof(journal.complaint) - 1)
+    if outcome == WRITTEN or outcome == REFUSING:
+        state.counters.commits += buffer_length(&journal.written.records) > 0
         batch_drop_records(state, &journal.written)
         free_held(state)
         durable_go_on(state)
         return
     state.counters.store_failures += 1
-    journal.store = STORE_LOST if outcome == FAILED_FOR_GOOD else STORE_TROUBLE
-    strncpy(journal.complaint, complaint, sizeof(journal.complaint) - 1)
     give_up(state, &journal.written)
     give_up(state, &journal.filling)
     if journal.store == STORE_LOST:

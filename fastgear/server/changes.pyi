@@ -7,6 +7,7 @@ from fastgear.storage.store import Batch, ReplayedJob
 WRITTEN: int
 FAILED: int
 FAILED_FOR_GOOD: int
+REFUSING: int
 LOST: str  # why a job is put aside, with a place for the number of attempts
 
 def take_changes(loop: Loop) -> tuple[Batch, list[int]] | None:

@@ -25,6 +25,7 @@ from fastgear.storage.store import Batch
 WRITTEN = durable.WRITTEN
 FAILED = durable.FAILED
 FAILED_FOR_GOOD = durable.FAILED_FOR_GOOD
+REFUSING = durable.REFUSING
 LOST = "its worker was lost, or the server ended under it, {} times in all"
 
 

@@ -22,7 +22,7 @@ from fastgear.server.changes import restore
 from fastgear.server.listen import Listener, listen_on
 from fastgear.server.local import Local
 from fastgear.server.loop import Loop
-from fastgear.server.writer import Writer, open_store, stored_jobs
+from fastgear.server.writer import Writer, open_store, stored_jobs, take_over
 from fastgear.storage.store import Store
 from fastgear.types import ServerSnapshot
 from fastgear.version import VERSION
@@ -108,6 +108,7 @@ class Server:
             prefix = self._own_prefix if self.config.handle_prefix else store.prefix or self._own_prefix
             if prefix != store.prefix:
                 store.remember_prefix(prefix)
+            take_over(store, max(first_number, store.last_number + 1))
             loop = self._empty_loop(prefix, max(first_number, store.last_number + 1), durable=True)
             for jobs in stored_jobs(store, self.config):
                 restore(loop, jobs)

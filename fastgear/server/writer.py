@@ -11,11 +11,22 @@ from collections.abc import Iterator
 
 from fastgear.config import ServerConfig
 from fastgear.errors import StoreError, StoreLost
-from fastgear.server.changes import FAILED, FAILED_FOR_GOOD, LOST, WRITTEN, answer_changes, bring_workload, take_changes
+from fastgear.server.changes import (
+    FAILED,
+    FAILED_FOR_GOOD,
+    LOST,
+    REFUSING,
+    WRITTEN,
+    answer_changes,
+    bring_workload,
+    take_changes,
+)
 from fastgear.server.loop import Loop
 from fastgear.storage.store import Batch, ReplayedJob, Store
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+_STEADY_S = 10.0  # so long it must have worked for the next trouble to be a new one
+_UNTIL = "; background jobs are refused until it works again"
 _log = logging.getLogger("fastgear.store")
 
 
@@ -36,6 +47,13 @@ def open_store(config: ServerConfig, numbers_from: int) -> Store | None:
     if store.imported:
         _log.warning("%s was gearmand's: its %d jobs are taken over", config.store, store.imported)
     return store
+
+
+def take_over(store: Store, numbers_from: int) -> None:
+    """What servers that are gone have left in a store of several, before our own jobs are read."""
+    adopted = sum(map(len, store.adopt(numbers_from)))
+    if adopted:
+        _log.warning("jobs of servers that are gone are taken over: %d", adopted)
 
 
 def stored_jobs(store: Store, config: ServerConfig) -> Iterator[list[ReplayedJob]]:
@@ -75,6 +93,7 @@ class Writer:
         self.failure: StoreError | None = None  # what was acknowledged and is lost at the end, if anything
         self._complaint = ""
         self._pause_s = _FIRST_PAUSE_S
+        self._well_since = time.monotonic()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fastgear-store", daemon=True)
 
@@ -91,7 +110,7 @@ class Writer:
             while (changes := take_changes(self._loop)) is not None:
                 outcome = self._write(*changes)
                 answer_changes(self._loop, outcome, self._complaint)
-                if outcome == FAILED:
+                if outcome in (FAILED, REFUSING):
                     self._ending.wait(self._pause_s)
                     self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         finally:
@@ -105,17 +124,24 @@ class Writer:
                 self._store.append(batch)
             for number in wanted:
                 self._bring(number)
+            unwell = "" if not self._complaint or batch.submitted else self._store.health()
         except StoreLost as error:
             return self._give_up(str(error))
         except StoreError as error:  # trouble, or one job that it cannot take, which will not be there again
-            self._complain(str(error), "; background jobs are refused until it works again")
+            self._complain(str(error), _UNTIL)
             return FAILED
         except Exception as error:  # whatever it is, a thread that died would let clients wait for ever
             _log.error("the store raised what a store must not:\n%s", traceback.format_exc())
             return self._give_up(str(error) or type(error).__name__)
+        if unwell:
+            self._complain(unwell, _UNTIL)
+            return REFUSING
         if self._complaint:
             _log.warning("the store works again")
-        self._complaint, self._pause_s = "", _FIRST_PAUSE_S
+            self._well_since = time.monotonic()
+        self._complaint = ""
+        if time.monotonic() - self._well_since > _STEADY_S:
+            self._pause_s = _FIRST_PAUSE_S
         return WRITTEN
 
     def _give_up(self, text: str) -> int:

@@ -43,8 +43,8 @@ def _take(path: str, lock: str) -> int:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_still(lock, fd):
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+                with contextlib.suppress(OSError):  # the disk may be full; it is for people to read
+                    os.pwrite(fd, b"%-19d\n" % os.getpid(), 0)
                 return fd
         except BlockingIOError:
             pid = _owner(fd)

@@ -12,15 +12,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from fastgear.errors import ConfigError, StoreError, StoreLost, StoreTrouble
+from fastgear.errors import ConfigError, StoreError, StoreFull, StoreLost, StoreTrouble
 from fastgear.storage import rows
 from fastgear.storage.gearmand import DEFAULT_TABLE, import_queue
 from fastgear.storage.lock import OwnerLock
 from fastgear.storage.pending import Pending
+from fastgear.storage.reserve import Reserve
 from fastgear.storage.schema import MIGRATIONS, OWNER, examine, migrate, tables
 from fastgear.storage.store import Batch, DeadJob, ReplayedJob, Store, StoredJob
-from fastgear.storage.trouble import store_error
-from fastgear.storage.view import SqliteView, connect, refuse_other_than_file
+from fastgear.storage.trouble import disk_full, store_error
+from fastgear.storage.view import SqliteView, connect, refuse_other_than_file, refuse_second_name
 
 __all__ = ["DURABILITIES", "SqliteStore"]
 
@@ -31,6 +32,8 @@ _WAL_LIMIT = 16 << 20
 _CACHE_KIB = 16 << 10
 _FREE_PAGES = 4096  # so many, and half of the file, may be unused
 _SHRINK_S = 0.02
+_SPARE = 2 << 20  # bytes of the log in which a portion of changes finds room on a full disk
+_PORTION = 256
 
 Identity = list[tuple[int, int]]
 
@@ -59,10 +62,14 @@ class SqliteStore(SqliteView, Store):
         self._db: sqlite3.Connection | None = None
         self._lost = ""
         self._closed = False
+        self._page_size = 4096
+        self._was_full = False
         self._files: Identity = []
         self._prefix, self._last, self.imported = "", 0, 0
         self._checkpoint_at = _WAL_LIMIT
+        self._reserve = Reserve(self._path)
         refuse_other_than_file(self._path)  # before anything is made beside it
+        refuse_second_name(self._path)
         self._lock = _lock(self._path)
         try:
             _make(self._path)
@@ -70,8 +77,7 @@ class SqliteStore(SqliteView, Store):
             with self._using():
                 pass
         except BaseException:
-            self._disconnect()
-            self._lock.release()
+            self._let_go()
             raise
         self._pending = Pending(self._last) if durability == "on-shutdown" else None
 
@@ -89,6 +95,7 @@ class SqliteStore(SqliteView, Store):
             self._prefix, self._last = db.execute(
                 "SELECT prefix, last_number FROM servers WHERE owner = ?", (OWNER,)
             ).fetchone()
+            (self._page_size,) = db.execute("PRAGMA page_size").fetchone()
             self._files = self._identity()
         except BaseException:
             db.close()
@@ -135,17 +142,17 @@ class SqliteStore(SqliteView, Store):
 
     def _identity(self) -> Identity:
         """Which files our names mean now; SQLite itself would go on writing to files that were deleted."""
-        found = []
-        for suffix in ("", "-wal", "-shm"):
-            try:
-                status = os.stat(self._path + suffix)
-            except FileNotFoundError:
-                found.append((0, 0))
-            except OSError as error:  # a folder that was closed, or a file system that is away, may come back
-                raise StoreTrouble(f"{self._path}{suffix} cannot be looked at: {error.strerror}") from error
-            else:
-                found.append((status.st_dev, status.st_ino))
-        return found
+        found = [self._look_at(suffix) for suffix in ("", "-wal", "-shm")]
+        return [(0, 0) if status is None else (status.st_dev, status.st_ino) for status in found]
+
+    def _look_at(self, suffix: str) -> os.stat_result | None:
+        """None: it was deleted."""
+        try:
+            return os.stat(self._path + suffix)
+        except FileNotFoundError:
+            return None
+        except OSError as error:  # a folder that was closed, or a file system that is away, may come back
+            raise StoreTrouble(f"{self._path}{suffix} cannot be looked at: {error.strerror}") from error
 
     def _check_files(self) -> None:
         if self._identity() != self._files:
@@ -164,27 +171,67 @@ class SqliteStore(SqliteView, Store):
         self._checkpoint_at = size + _WAL_LIMIT // 2  # unless the next batch finds the log empty
         try:
             db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            self._shrink(db)
+            self._give_back(db)
         except StoreTrouble:
             pass
         except sqlite3.OperationalError as error:
             if isinstance(store_error(self._path, error), StoreLost):
                 raise
 
-    def _shrink(self, db: sqlite3.Connection) -> None:
-        """Give back some of what a flood has left; its other pages are used again.
+    def _give_back(self, db: sqlite3.Connection) -> None:
+        """Some of what a flood has left; its other pages are used again."""
+        free, pages = _pages(db)
+        self._free(db, min(free - _FREE_PAGES, free - pages // 2))
+
+    def _free(self, db: sqlite3.Connection, count: int) -> None:
+        """Make the file shorter by so many pages, or as many as there is time for.
 
         Python makes one step of a statement that yields no rows, and this pragma frees a page in each.
         """
-        (free,), (pages,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
-        spare = min(free - _FREE_PAGES, free - pages // 2)
-        if spare <= 0:
-            return
         enough = time.monotonic() + _SHRINK_S
         with self._transaction():
-            while spare > 0 and time.monotonic() < enough:
+            while count > 0 and time.monotonic() < enough:
                 db.execute("PRAGMA incremental_vacuum(1)")
-                spare -= 1
+                count -= 1
+
+    # -- a full disk
+
+    def _keeps_room(self, db: sqlite3.Connection, spare: int = _SPARE) -> bool:
+        """Whether there will be room, come what may, to move the log into the file, and for a portion of changes after that."""
+        status = self._look_at("")
+        growth = _pages(db)[1] * self._page_size - (status.st_size if status is not None else 0)
+        return self._reserve.hold(max(growth, 0) + spare)
+
+    def _squeeze(self, batch: Batch, last_number: int) -> None:
+        """Write what adds no jobs on a full disk: in portions, each into a log that is empty, with the reserve given up."""
+        self._reserve.release()
+        for portion in batch.portions(_PORTION):
+            self._empty_log()
+            self._apply(portion, self._last)
+        self._empty_log()
+        self._apply(Batch(), last_number)
+
+    def _empty_log(self, how: str = "PASSIVE") -> None:
+        """As far as nobody reads in it."""
+        with self._using() as db:
+            (patience_ms,) = db.execute("PRAGMA busy_timeout").fetchone()
+            db.execute("PRAGMA busy_timeout = 0").fetchall()
+            db.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
+            db.execute(f"PRAGMA busy_timeout = {patience_ms}").fetchall()
+
+    def health(self) -> str:
+        if not self._was_full:
+            return ""
+        try:
+            self._reserve.release()
+            self._empty_log()
+            with self._using() as db:
+                self._free(db, min(_pages(db)[0], 2 * _SPARE // self._page_size))
+                self._empty_log("TRUNCATE")
+                self._was_full = not self._keeps_room(db, 2 * _SPARE)
+        except StoreTrouble as error:
+            return str(error)
+        return str(disk_full(self._path)) if self._was_full else ""
 
     # -- the store
 
@@ -211,14 +258,28 @@ class SqliteStore(SqliteView, Store):
 
     def _write(self, batch: Batch, last_number: int) -> None:
         try:
+            self._apply(batch, last_number)
+        except StoreFull:
+            if not batch.submitted:
+                self._squeeze(batch, last_number)
+            elif self.health():
+                raise
+            else:
+                self._apply(batch, last_number)
+        self._last = max(self._last, last_number)
+
+    def _apply(self, batch: Batch, last_number: int) -> None:
+        try:
             with self._using() as db:
                 with self._transaction():
                     rows.apply(db, batch, self._last, last_number)
+                    if batch.submitted and not self._keeps_room(db):
+                        raise disk_full(self._path)
                 self._committed(db)
-        except BaseException:
+        except BaseException as error:
+            self._was_full |= isinstance(error, StoreFull)
             self._disconnect()  # whether it was committed is not known; the next call reads the last number again
             raise
-        self._last = max(self._last, last_number)
 
     def _committed(self, db: sqlite3.Connection) -> None:
         """What is to be done after each commit, and not within a larger transaction."""
@@ -311,10 +372,17 @@ class SqliteStore(SqliteView, Store):
     def _let_go(self) -> None:
         self._closed = True
         self._disconnect()
+        self._reserve.release()
         self._lock.release()
 
     def __enter__(self) -> SqliteStore:
         return self
+
+
+def _pages(db: sqlite3.Connection) -> tuple[int, int]:
+    """How many are free, and how many there are."""
+    (free,), (count,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
+    return free, count
 
 
 def _refuse_what_cannot_be_written(path: str) -> None:

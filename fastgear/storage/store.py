@@ -72,9 +72,22 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.submitted or self.attempts or self.dead or self.ended)
 
+    def portions(self, size: int) -> Iterator[Batch]:
+        """Batches of no more than so many changes, which come to the same one after the other. Not for submissions."""
+        for at in range(0, len(self.attempts), size):
+            yield Batch(attempts=self.attempts[at : at + size])
+        for one in self.dead:  # of which each brings its workload along
+            yield Batch(dead=[one])
+        ended = sorted(self.ended)  # neighbours in the file
+        for at in range(0, len(ended), size):
+            yield Batch(ended=ended[at : at + size])
+
 
 class Store(ABC):
     """Keeps the jobs of one server. Made in any thread; then used by one thread at a time. Closing twice is allowed.
+
+    What keeps jobs for several servers gives each a Store of its own: prefix, numbers and jobs are that server's and nobody else's,
+    until it is gone and another one adopts what it has left.
 
     Every method may raise StoreTrouble, after which it may be called again, or StoreLost, after which this process must not use
     the store any more.
@@ -113,6 +126,21 @@ class Store(ABC):
         After StoreTrouble or StoreLost, nobody knows whether it was applied: append it again (see Batch), to this store
         or to the next one.
         """
+
+    def health(self) -> str:
+        """Say why no new jobs can be taken now, in a sentence, though other changes can; empty when they can. Soon done.
+
+        Asked after trouble, once a batch without new jobs was taken, and every second from then on.
+        """
+        return ""
+
+    def adopt(self, numbers_from: int) -> Iterator[list[ReplayedJob]]:
+        """Take the jobs of servers that are gone for good, under numbers above `numbers_from`, and yield them in order.
+
+        They are this server's from then on, the dead ones too, which are not yielded. Of several servers that ask, one gets a job.
+        A store that one server has at a time has none to give.
+        """
+        return iter(())
 
     @abstractmethod
     def dead(self, limit: int | None = None) -> Iterator[DeadJob]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import sqlite3
 
-from fastgear.errors import StoreError, StoreLost, StoreTrouble
+from fastgear.errors import StoreError, StoreFull, StoreLost, StoreTrouble
 
-__all__ = ["code_of", "store_error"]
+__all__ = ["code_of", "disk_full", "store_error"]
 
 _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _PROTOCOL, _NOTADB = 5, 6, 8, 10, 11, 13, 14, 15, 26
 
@@ -27,7 +27,6 @@ _PASSING = {
     _BUSY: "is locked by another process",
     _LOCKED: "is locked by another process",
     _READONLY: "cannot be written: it is read-only",
-    _FULL: "cannot be written: the disk is full",
     _CANTOPEN: "cannot be opened",
     _PROTOCOL: "is locked by another process",
 }
@@ -53,6 +52,10 @@ def code_of(error: sqlite3.Error) -> int:
     return code or _MESSAGES.get(str(error), 0)
 
 
+def disk_full(path: str) -> StoreFull:
+    return StoreFull(f"{path} cannot be written: the disk is full")
+
+
 def store_error(path: str, error: sqlite3.Error) -> StoreError:
     """An I/O error of an unknown kind is taken for the worst: a failed fsync."""
     code = code_of(error)
@@ -67,6 +70,8 @@ def store_error(path: str, error: sqlite3.Error) -> StoreError:
         return StoreLost(f"{path}: the disk reports an error: {error}")
     if kind == _IOERR:
         return StoreTrouble(f"{path}: the disk reports an error: {getattr(error, 'sqlite_errorname', error)}")
+    if kind == _FULL:
+        return disk_full(path)
     if kind in _PASSING:
         return StoreTrouble(f"{path} {_PASSING[kind]}")
     return StoreLost(f"{path} {_FINAL[kind]}" if kind in _FINAL else f"{path}: {error}")

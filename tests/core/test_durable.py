@@ -11,7 +11,7 @@ import pytest
 from core.conftest import Talk
 from speak import packets, request
 
-WRITTEN, FAILED, FAILED_FOR_GOOD = 0, 1, 2
+WRITTEN, FAILED, FAILED_FOR_GOOD, REFUSING = 0, 1, 2, 3
 Connect = Callable[[], Talk]
 
 
@@ -279,6 +279,35 @@ def test_after_a_failure_what_may_have_got_there_is_taken_back(core: Any, talk: 
     assert core.all_is_written
 
 
+def test_a_store_that_has_no_room_still_hears_of_ends_and_is_asked_again(core: Any, talk: Connect) -> None:
+    client, worker = talk(), worker_of(talk)
+    submit(client)
+    core.hand_over()
+    core.written()
+    client.heard()
+    submit(client)
+    core.hand_over()
+    core.written(FAILED, b"full")
+    assert client.heard() == [refused(b"full")]
+    assert core.hand_over() == [("ended", 2)]
+    core.written(REFUSING, b"still full")
+    assert submit(client) == [refused(b"still full")]
+    assert worker.say("GRAB_JOB")[0][0] == "JOB_ASSIGN"
+    worker.send("WORK_COMPLETE", b"H:test:1", b"")
+    assert core.hand_over() == [("attempt", 1, 1), ("ended", 1)]
+    core.written(REFUSING, b"still full")
+    assert core.hand_over() == [], "has it passed?"
+    core.written(REFUSING, b"still full")
+    commits = core.counters["commits"]
+    assert core.hand_over() == []
+    core.written()
+    assert core.hand_over() is None and core.all_is_written and core.counters["commits"] == commits
+    assert submit(client) == []
+    core.hand_over()
+    core.written()
+    assert client.heard() == [created(3)]
+
+
 def test_a_store_that_is_lost_takes_nothing_any_more(core: Any, talk: Connect) -> None:
     client, worker = talk(), worker_of(talk)
     submit(client)
@@ -354,7 +383,7 @@ def test_memory_is_given_back(core: Any, talk: Connect) -> None:
     assert core.all_is_written
 
 
-@pytest.mark.parametrize("outcome", [WRITTEN, FAILED, FAILED_FOR_GOOD])
+@pytest.mark.parametrize("outcome", [WRITTEN, FAILED, FAILED_FOR_GOOD, REFUSING])
 def test_every_allocation_may_fail_without_harm(make_core: Callable[..., Any], outcome: int) -> None:
     from fastgear.base.alloc import fail_after
 

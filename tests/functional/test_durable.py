@@ -12,7 +12,7 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from fastgear import (
     ServerConfig,
     ServerError,
     StoreError,
+    StoreFull,
     StoreInUse,
     StoreLost,
     StoreTrouble,
@@ -50,11 +51,15 @@ class StubbornStore(MemoryStore):
         self.error: Exception | None = None
         self.appends = 0
         self.closed = False
+        self.unwell = ""
+
+    def health(self) -> str:
+        return self.unwell
 
     def append(self, batch: Batch) -> None:
         self.appends += 1
         time.sleep(self.pause_s)
-        if self.error is not None:
+        if self.error is not None and (batch.submitted or not isinstance(self.error, StoreFull)):
             raise self.error
         super().append(batch)
 
@@ -83,6 +88,13 @@ def run_all(address: str, function: str = "f", seconds: float = 10) -> list[byte
             found.append(args[2])
             peer.socket.sendall(request("WORK_COMPLETE", args[0], b"") + request("GRAB_JOB"))
     raise AssertionError(f"they do not end: {len(found)}, {found[:3]}, {found[-3:]}")
+
+
+def wait_until(true: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 # -- another life -------------------------------------------------------------------------------------------------------
@@ -374,6 +386,36 @@ def test_a_drain_beside_a_store_in_trouble_tries_now_and_then_only() -> None:
         server.stop(drain=1.5)
         well_again.join()
         assert 1 <= store.appends - before <= 10
+
+
+def test_a_full_store_hears_of_ends_and_the_log_says_once_that_it_is_full(caplog: pytest.LogCaptureFixture) -> None:
+    store = StubbornStore()
+    with caplog.at_level(logging.WARNING), Server(HERE, store=store) as server, Client(server.address) as client:
+        client.submit_background("f", b"before")
+        store.error, store.unwell = StoreFull("the disk is full"), "the disk is full"
+        assert "the disk is full" in refusal(client)
+        assert run_all(server.address) == [b"before"]
+        wait_until(lambda: not list(store.replay()), 5)
+        for _ in range(5):
+            assert "the disk is full" in refusal(client)
+            time.sleep(0.05)
+        assert server.snapshot().counters["store_in_trouble"] == 1
+        store.error, store.unwell = None, ""
+        wait_until(lambda: server.snapshot().counters["store_in_trouble"] == 0, 5)
+        client.submit_background("f", b"after")
+        assert [record.message for record in caplog.records] == [
+            "the store has trouble: the disk is full; background jobs are refused until it works again",
+            "the store works again",
+        ]
+
+
+def test_jobs_of_a_server_that_is_gone_are_taken_over(caplog: pytest.LogCaptureFixture) -> None:
+    shared: list[MemoryStore] = []
+    with Server(HERE, store=MemoryStore(shared)) as server, Client(server.address) as client:
+        client.submit_background("f", b"left")
+    with caplog.at_level(logging.WARNING), Server(HERE, store=MemoryStore(shared)) as server:
+        assert "jobs of servers that are gone are taken over: 1" in caplog.text
+        assert run_all(server.address) == [b"left"]
 
 
 @pytest.mark.parametrize("kind", [StoreLost, RuntimeError])

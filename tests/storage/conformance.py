@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What every store must do, whatever it is made of. A backend's tests inherit from Conformance and have a fixture `reopen`.
 
-`reopen()` closes the store that is open, if one is, and opens the same jobs again; the fixture closes the last one.
+`reopen()` closes the store that is open, if one is, and opens the same jobs again; the fixture closes the last one. The tests of a
+backend that several servers can share inherit from SharedConformance too, and have a fixture `join`: each `join()` opens
+the jobs of one more server, and a store that is closed is that of a server that is gone.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class Conformance:
     def test_a_new_store_is_empty(self, reopen: Reopen) -> None:
         store = reopen()
         assert (store.prefix, store.last_number, jobs(store), list(store.dead())) == ("", 0, [], [])
-        assert store.check() == []
+        assert store.check() == [] and store.health() == "" and list(store.adopt(0)) == []
 
     def test_everything_about_a_job_is_kept(self, reopen: Reopen) -> None:
         given_in = [
@@ -200,6 +202,46 @@ class Conformance:
         store = reopen()
         store.close()
         store.close()
+
+
+class SharedConformance:
+    def test_each_server_has_its_own(self, join: Reopen) -> None:
+        one, other = join(), join()
+        one.remember_prefix("H:one:")
+        one.append(Batch([job(1, b"of one"), job(8)], ended=[8]))
+        other.append(Batch([job(1, b"of the other"), job(2)]))
+        one.append(Batch(dead=[(1, "why", 1)], ended=[2]))
+        assert jobs(one) == [] and jobs(other) == [job(1, b"of the other"), job(2)]
+        assert (one.prefix, other.prefix, one.last_number, other.last_number) == ("H:one:", "", 8, 2)
+        assert [len(list(store.dead())) for store in (one, other)] == [1, 0]
+        with pytest.raises(KeyError):
+            one.workload(2)
+
+    def test_nothing_is_taken_from_the_living(self, join: Reopen) -> None:
+        one, other = join(), join()
+        other.append(Batch([job(1)]))
+        assert list(one.adopt(0)) == [] and jobs(other) == [job(1)]
+
+    def test_what_a_server_has_left_is_adopted_once(self, join: Reopen) -> None:
+        one, gone, third = join(), join(), join()
+        one.append(Batch([job(50)]))
+        left = [job(number, b"%d" % number, unique=b"u", reducer=b"r", attempts=2, due_ns=7) for number in (3, 9, 70)]
+        gone.append(Batch([*left, job(5), job(6)], dead=[(5, "why", 4)], ended=[6]))
+        gone.close()
+        adopted = [StoredJob._make(row[:9]) for rows in one.adopt(100) for row in rows]  # type: ignore[arg-type]
+        numbers = [row.number for row in adopted]
+        assert numbers == sorted(set(numbers)) and numbers[0] > 100 and one.last_number >= numbers[-1]
+        assert [row._replace(number=old.number) for row, old in zip(adopted, left, strict=True)] == left
+        assert jobs(one) == [job(50), *adopted]
+        assert [(dead.job.number > 100, dead.reason, dead.died_ns) for dead in one.dead()] == [(True, "why", 4)]
+        assert list(third.adopt(0)) == [] and list(one.adopt(0)) == []
+
+    def test_adopted_jobs_get_numbers_that_were_never_used(self, join: Reopen) -> None:
+        one, gone = join(), join()
+        one.append(Batch([job(50)], ended=[50]))
+        gone.append(Batch([job(1)]))
+        gone.close()
+        assert [row.number > 50 for rows in one.adopt(0) for row in rows] == [True]
 
 
 _numbers = st.one_of(st.integers(1, 12), st.integers(1, LARGEST))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The model of a store: two dictionaries."""
+"""The model of a store: two dictionaries; and of one that several servers share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 from fastgear.storage.store import Batch, DeadJob, ReplayedJob, Store, StoredJob
 
@@ -12,9 +13,15 @@ _CHUNK_BYTES = 8_000_000
 
 
 class MemoryStore(Store):
-    """Keeps nothing beyond the process; whoever reopens it takes the same object."""
+    """Keeps nothing beyond the process; whoever reopens it takes the same object.
 
-    def __init__(self) -> None:
+    Those with a list in common share it: each is a server's, and a closed one is that of a server that is gone.
+    """
+
+    def __init__(self, shared: list[MemoryStore] | None = None) -> None:
+        self._shared = [] if shared is None else shared
+        self._shared.append(self)
+        self._is_gone = False
         self._jobs: dict[int, StoredJob] = {}
         self._dead: dict[int, DeadJob] = {}
         self._prefix = ""
@@ -77,5 +84,23 @@ class MemoryStore(Store):
     def check(self) -> list[str]:
         return []
 
+    def adopt(self, numbers_from: int) -> Iterator[list[ReplayedJob]]:
+        numbers = count(max(numbers_from, self._last) + 1)
+        for other in self._shared:
+            if other is not self and other._is_gone:
+                yield from self._take_over(other, numbers)
+
+    def _take_over(self, other: MemoryStore, numbers: Iterator[int]) -> Iterator[list[ReplayedJob]]:
+        mine = {number: next(numbers) for number in sorted([*other._jobs, *other._dead])}
+        taken = [job._replace(number=mine[job.number]) for _, job in sorted(other._jobs.items())]
+        for dead in other._dead.values():
+            job = dead.job._replace(number=mine[dead.job.number])
+            self._dead[job.number] = dead._replace(job=job)
+        other._jobs, other._dead = {}, {}
+        self.append(Batch([tuple(job) for job in taken]))  # type: ignore[misc]
+        self._last = max(self._last, *mine.values(), 0)
+        if taken:
+            yield [ReplayedJob(*job, len(job.workload)) for job in taken]
+
     def close(self) -> None:
-        pass
+        self._is_gone = True

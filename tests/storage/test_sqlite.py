@@ -20,9 +20,10 @@ from pathlib import Path
 import pytest
 from storage.conformance import job, jobs
 
-from fastgear.errors import ConfigError, StoreError, StoreInUse, StoreLost, StoreTrouble
+from fastgear.errors import ConfigError, StoreError, StoreFull, StoreInUse, StoreLost, StoreTrouble
 from fastgear.storage import schema, view
 from fastgear.storage.lock import OwnerLock
+from fastgear.storage.reserve import Reserve
 from fastgear.storage.sqlite import SqliteStore
 from fastgear.storage.store import Batch
 from fastgear.storage.trouble import store_error
@@ -370,10 +371,10 @@ FSYNC, DIR_FSYNC, WRITE, READ, DATA, MOVED = (10 | n << 8 for n in (4, 5, 3, 1, 
         (with_code(1), StoreLost),  # no such table
         (with_code(WRITE), StoreTrouble),
         (with_code(READ), StoreTrouble),
-        (with_code(13), StoreTrouble),
+        (with_code(13), StoreFull),
         # Python 3.10 has no codes: an I/O error of an unknown kind may have been an fsync
         (sqlite3.OperationalError("disk I/O error"), StoreLost),
-        (sqlite3.OperationalError("database or disk is full"), StoreTrouble),
+        (sqlite3.OperationalError("database or disk is full"), StoreFull),
         (sqlite3.OperationalError("attempt to write a readonly database"), StoreTrouble),
         (sqlite3.OperationalError("database is locked"), StoreTrouble),
         (sqlite3.OperationalError("unable to open database file"), StoreTrouble),
@@ -430,6 +431,36 @@ def test_the_file_shrinks_again_after_a_flood(open_store: Open, path: Path) -> N
         assert number < 36_000
         store.append(Batch([job(number, b"x" * 200_000)], ended=[number - 1]))
     assert [one.number for one in jobs(store)] == [number] and store.check() == []
+
+
+def test_a_full_disk_is_refused_before_ends_find_no_room(
+    open_store: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store()
+    store.append(Batch([job(number) for number in range(1, 1001)]))
+    reserve = os.stat(f"{path}-reserve")
+    assert 2 * MIB <= reserve.st_size <= 4 * MIB and reserve.st_blocks * 512 >= reserve.st_size
+    monkeypatch.setattr(Reserve, "hold", lambda _, size: False)
+    with pytest.raises(StoreFull, match="the disk is full"):
+        store.append(Batch([job(2000)], ended=[1]))
+    assert "the disk is full" in store.health()
+    store.append(Batch(attempts=[(3, 7)], dead=[(8, "why", 1)], ended=list(range(1, 7))))
+    assert "the disk is full" in store.health(), "there is no room for new ones still"
+    monkeypatch.undo()
+    assert store.health() == ""
+    store.append(Batch([job(2000)]))
+    found = jobs(store)
+    assert [one.number for one in found] == [7, *range(9, 1001), 2000] and found[0].attempts == 3
+    store.close()
+    assert not os.path.exists(f"{path}-reserve")
+
+
+def test_a_file_with_two_names_is_refused(open_store: Open, path: Path) -> None:
+    """By its other name, another server would not see the lock, and SQLite not the log."""
+    open_store().close()
+    os.link(path, path.with_name("other.db"))
+    with pytest.raises(StoreError, match="hard link"):
+        open_store()
 
 
 def test_the_log_stays_bounded_beside_a_reader_that_comes_and_goes(open_store: Open, path: Path) -> None:

@@ -8,17 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from storage.conformance import Conformance, Reopen, check_against_the_model
+from storage.conformance import Conformance, Reopen, SharedConformance, check_against_the_model
 from storage.memory import MemoryStore
 
 from fastgear.storage.sqlite import DURABILITIES, SqliteStore
 
 
-class TestMemory(Conformance):
+class TestMemory(Conformance, SharedConformance):
     @pytest.fixture
     def reopen(self) -> Reopen:
         store = MemoryStore()
         return lambda: store
+
+    @pytest.fixture
+    def join(self) -> Reopen:
+        shared: list[MemoryStore] = []
+        return lambda: MemoryStore(shared)
 
 
 class Opener:
