@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,11 +24,13 @@ EXAMPLES = """\
 examples:
   fastgear dead list --store jobs.db
   fastgear dead drop --store jobs.db H:here:1234
+  fastgear dead drop --store jobs.db --older-than 30
   fastgear dead retry --store jobs.db --server 127.0.0.1:4730 --all
 
 All of them may run beside the server that has the store. To let a job wait again then, it is submitted to the server anew.
 """
 
+_DAY_NS = 86_400 * 10**9
 _COLUMNS = {"handle": "HANDLE", "function": "FUNCTION", "attempts": "ATTEMPTS", "died": "DIED", "reason": "REASON"}
 
 
@@ -58,9 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action in (retry, drop):
         action.add_argument("job", metavar="JOB", nargs="*", help="a handle, or the number in it")
         action.add_argument("--all", action="store_true", help="all dead jobs")
+    drop.add_argument("--older-than", metavar="DAYS", type=_days, help="those that died so many days ago, or longer")
     lists.add_argument("--limit", type=int, metavar="N", help="at most so many")
     add_json(lists)
     add_server(retry)
+
+
+def _days(word: str) -> float:
+    try:
+        days = float(word)
+    except ValueError:
+        days = -1
+    if not 0 <= days < 1e6:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of days")
+    return days
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,8 +82,9 @@ def run(args: argparse.Namespace) -> int:
         with SqliteView(args.store) as store:
             show([_row(store.prefix, one) for one in store.dead(args.limit)], _COLUMNS, args.json)
         return OK
-    if bool(args.job) == args.all:
-        raise CommandError("name jobs, or say --all", USAGE)
+    ways = [bool(args.job), args.all, *([args.older_than is not None] if args.action == "drop" else [])]
+    if sum(ways) != 1:
+        raise CommandError("name jobs, or say " + ("--all" if len(ways) == 2 else "--all or --older-than"), USAGE)
     return _drop(args) if args.action == "drop" else _retry(args)
 
 
@@ -118,7 +133,10 @@ def _number(word: str, prefix: str) -> int:
 
 def _drop(args: argparse.Namespace) -> int:
     with SqliteView(args.store, writable=True) as store:
-        return _each(_chosen(store, args), store.drop_dead)
+        if args.older_than is None:
+            return _each(_chosen(store, args), store.drop_dead)
+        before_ns = time.time_ns() - int(args.older_than * _DAY_NS)
+        return _each([one.job.number for one in store.dead() if one.died_ns <= before_ns], store.drop_dead)
 
 
 def _each(numbers: list[int], act: Callable[[int], object]) -> int:

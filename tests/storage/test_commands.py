@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -82,8 +83,9 @@ def test_check_says_what_is_wrong(path: Path, capsys: Output) -> None:
         ("store import no/such/jobs.db text", 1, "no/such/jobs.db-lock cannot be opened: No such file"),
         ("dead list", 2, "the following arguments are required: --store"),
         ("dead list --store missing.db", 1, "missing.db: No such file or directory"),
-        ("dead drop --store jobs.db", 2, "fastgear dead: name jobs, or say --all"),
-        ("dead drop --store jobs.db 6 --all", 2, "fastgear dead: name jobs, or say --all"),
+        ("dead drop --store jobs.db", 2, "fastgear dead: name jobs, or say --all or --older-than"),
+        ("dead drop --store jobs.db 6 --all", 2, "fastgear dead: name jobs, or say --all or --older-than"),
+        ("dead retry --store jobs.db", 2, "fastgear dead: name jobs, or say --all"),
         (
             "dead drop --store jobs.db H:there:6",
             2,
@@ -216,6 +218,20 @@ def test_drop_forgets_some_or_all(path: Path) -> None:
         assert fastgear("dead", "drop", "--store", path, "--all") == 0
         assert list(store.dead()) == []
     assert len(content(path)[0]) == 5
+
+
+def test_drop_forgets_those_that_died_long_ago(path: Path, capsys: Output) -> None:
+    make(path)
+    now = time.time_ns()
+    with SqliteStore(path) as store:
+        store.append(Batch(dead=[(1, "new", now - 3 * 86_400 * 10**9)]))
+        assert fastgear("dead", "drop", "--store", path, "--older-than", "3.5") == 0
+        assert [one.job.number for one in store.dead()] == [1, 7], "6 was old, and 7 is of a day to come"
+        assert fastgear("dead", "drop", "--store", path, "--older-than", "2") == 0
+        assert [one.job.number for one in store.dead()] == [7]
+    with pytest.raises(SystemExit):
+        fastgear("dead", "drop", "--store", path, "--older-than", "-1")
+    assert "'-1' is no number of days" in capsys.readouterr().err
 
 
 def test_retry_puts_jobs_back_where_no_server_has_the_store(path: Path, capsys: Output) -> None:
