@@ -186,6 +186,7 @@ cdef int counters(state_t* state, buffer_t* out) noexcept nogil:
     result |= counter(out, "store_failures_total", state.counters.store_failures)
     result |= counter(out, "store_in_trouble", state.journal.store == STORE_TROUBLE or state.journal.store == STORE_LOST)
     result |= counter(out, "dead_total", state.counters.dead)
+    result |= counter(out, "longest_turn_us", state.counters.longest_turn_us)
     return result | text_string(out, ".\n")
 
 

@@ -237,6 +237,7 @@ ctypedef struct counters_t:     # since the start
     uint64_t commits            # batches that it has taken
     uint64_t store_failures     # batches that it has not
     uint64_t dead               # jobs put aside, since they were given out too often
+    uint64_t longest_turn_us    # kept by who turns the loop: how long nobody else was heard, at the most
 
 # One job server. Owned by whoever called state_init.
 ctypedef struct state_t:

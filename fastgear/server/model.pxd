@@ -84,6 +84,7 @@ ctypedef struct loop_t:
     link_t dead                 # connection_t.in_ending: freed at the end of the turn
     uint8_t* scratch            # SCRATCH bytes, for every read
     uint64_t turns
+    int64_t began_ns            # when the last turn had waited; 0: none has
     uint64_t accepted
     uint64_t turned_away        # connections refused for want of descriptors or by the limit
     uint64_t memory_peak        # of state.memory since memory was last given back

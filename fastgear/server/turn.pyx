@@ -68,14 +68,25 @@ cdef void run(loop_t* loop) noexcept nogil:
 
 cdef void stand_aside(loop_t* loop) noexcept nogil:
     """While another thread turns the loop or is about to, and for a moment after that, since it likely comes back."""
+    cdef int64_t now_ns = clock_ns(CLOCK_MONOTONIC)
+    note_length(loop, now_ns)
     if loop.helpers > 0:
         loop.is_aside = True
-        loop.helped_ns = clock_ns(CLOCK_MONOTONIC)
+        loop.helped_ns = now_ns
         call_helper(loop)
-    while (loop.helped or clock_ns(CLOCK_MONOTONIC) < loop.helped_ns + ASIDE_NS) and not loop.stopping:
+    while (loop.helped or now_ns < loop.helped_ns + ASIDE_NS) and not loop.stopping:
         loop.is_aside = True
-        condition_wait(&loop.aside, &loop.lock, clock_ns(CLOCK_MONOTONIC) + ASIDE_NS)
+        condition_wait(&loop.aside, &loop.lock, now_ns + ASIDE_NS)
+        now_ns = clock_ns(CLOCK_MONOTONIC)
     loop.is_aside = False
+
+
+cdef inline void note_length(loop_t* loop, int64_t now_ns) noexcept nogil:
+    """Of the turn that has just ended."""
+    cdef uint64_t length_us = <uint64_t>(now_ns - loop.began_ns) // 1000
+    if loop.began_ns > 0 and length_us > loop.state.counters.longest_turn_us:
+        loop.state.counters.longest_turn_us = length_us
+    loop.began_ns = 0
 
 
 cdef void call_helper(loop_t* loop) noexcept nogil:
@@ -105,6 +116,7 @@ cdef int turn(loop_t* loop, int most_ms) noexcept nogil:
     cdef bint interrupted = count < 0 and errno == EINTR
     loop.turns += 1
     set_time(loop)
+    loop.began_ns = loop.state.now_ns - loop.ahead_ns
     if count == 0:
         give_memory_back(loop)
     go_on_with_held(loop)
