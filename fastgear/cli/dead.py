@@ -62,9 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("job", metavar="JOB", nargs="*", help="a handle, or the number in it")
         action.add_argument("--all", action="store_true", help="all dead jobs")
     drop.add_argument("--older-than", metavar="DAYS", type=_days, help="those that died so many days ago, or longer")
-    lists.add_argument("--limit", type=int, metavar="N", help="at most so many")
+    lists.add_argument("--limit", type=_count, metavar="N", help="at most so many")
     add_json(lists)
     add_server(retry)
+
+
+def _count(word: str) -> int:
+    if not word.isascii() or not word.isdigit():
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of jobs")
+    return int(word)
 
 
 def _days(word: str) -> float:
@@ -175,7 +181,7 @@ def _retry_beside(store: SqliteView, numbers: list[int], args: argparse.Namespac
 
 def _submit_again(store: SqliteView, client: Client, number: int) -> None:
     """The dead one goes when the server has said that it has the new one."""
-    job = store.dead_job(number)
+    job, last = store.dead_job(number), store.last_number
     try:
         handle = client.submit_background(
             _text(job.function),
@@ -186,5 +192,10 @@ def _submit_again(store: SqliteView, client: Client, number: int) -> None:
         )
     except ServerError as error:
         raise CommandError(f"the server refused job {number}: {error.text} ({error.code})") from error
+    ours = handle.removeprefix(store.prefix)
+    if ours.isdigit() and int(ours) <= last:
+        raise CommandError(
+            f"job {number} stays dead: {handle}, with the same function and unique, is there already", FAILED
+        )
     store.drop_dead(number)
     print(handle, flush=True)

@@ -180,13 +180,23 @@ cdef batch_t* durable_hand_over(state_t* state) noexcept nogil:
         return NULL
     if not list_is_empty(&journal.written.answers):
         return NULL  # it was written, and its answers come first
-    if buffer_length(&journal.written.records) == 0:
+    if journal.store == STORE_TROUBLE:
+        join_records(journal)
+    elif buffer_length(&journal.written.records) == 0:
         swap_batches(journal)
         free_held(state)
     if buffer_length(&journal.written.records) == 0 and journal.store != STORE_TROUBLE:
         return NULL
     journal.writing = True
     return &journal.written
+
+
+cdef void join_records(journal_t* journal) noexcept nogil:
+    """What came since the failure, of which workloads may be wanted that can be read, goes with what is tried again."""
+    fg_check(list_is_empty(&journal.filling.answers))
+    buffer_move(&journal.written.records, &journal.filling.records, buffer_length(&journal.filling.records))
+    journal.written.counted += journal.filling.counted
+    journal.filling.counted = 0
 
 
 cdef void swap_batches(journal_t* journal) noexcept nogil:

@@ -22,5 +22,5 @@ def bring_workload(loop: Loop, number: int, workload: bytes | None) -> None:
 def answer_changes(loop: Loop, outcome: int, complaint: str) -> None:
     """How it went, once for each `take_changes`. Where it failed, the complaint is what clients are told."""
 
-def restore(loop: Loop, jobs: Iterable[ReplayedJob]) -> None:
-    """Put stored jobs back into their lines; before `run` only. Raises ValueError or TypeError for what cannot be a job."""
+def restore(loop: Loop, jobs: Iterable[ReplayedJob]) -> list[tuple[int, str]]:
+    """Put stored jobs back into their lines; before `run` only. Returns the numbers of those that no server can serve, and why."""

@@ -100,25 +100,35 @@ cdef tuple read_changes(const buffer_t* records):
 # -- in ---------------------------------------------------------------------------------------------------------------
 
 def restore(Loop loop not None, jobs):
+    cdef list impossible = []
     cdef tuple row
     for job in jobs:
         if not isinstance(job, tuple):
             raise TypeError(f"{job!r} is no stored job")
         row = <tuple>job  # as which a named one is read much sooner
-        check(row)
+        try:
+            check(row)
+        except (TypeError, ValueError, OverflowError) as error:
+            impossible.append((row[0], f"no server can serve it: {error}"))
+            continue
         restore_one(loop, row)
+    return impossible
 
 
 cdef int check(tuple job) except -1:
     """What comes from a file may be anything."""
     cdef bytes function = job[1], unique = job[2], reducer = job[3]
-    cdef long long number = job[0], priority = job[5], attempts = job[7]
-    if number <= 0 or not 0 <= priority < PRIORITIES or not 0 <= attempts <= 0xFFFF:
-        raise ValueError(f"stored job {number} has an impossible number, priority or count of attempts")
-    if not 0 < len(function) <= MAX_FUNCTION_NAME or len(unique) > MAX_UNIQUE:
-        raise ValueError(f"stored job {number} has a function or a unique of impossible length")
-    if reducer is not None and len(reducer) > MAX_FUNCTION_NAME:
-        raise ValueError(f"stored job {number} has a reducer of impossible length")
+    cdef long long number = job[0], priority = job[5], due_ns = job[6], attempts = job[7]
+    if job[4] is not None and not isinstance(job[4], bytes):
+        raise TypeError("its workload is no bytes")
+    if number <= 0 or not 0 <= priority < PRIORITIES or not 0 <= attempts <= 0xFFFF or due_ns < 0:
+        raise ValueError("its number, priority, time or count of attempts is impossible")
+    if not 0 < len(function) <= MAX_FUNCTION_NAME or b"\0" in function:
+        raise ValueError(f"its function's name has {len(function)} bytes, of 1 to {MAX_FUNCTION_NAME}, and none may be NUL")
+    if len(unique) > MAX_UNIQUE or b"\0" in unique:
+        raise ValueError(f"its unique has {len(unique)} bytes, of {MAX_UNIQUE} at most, and none may be NUL")
+    if reducer is not None and (len(reducer) > MAX_FUNCTION_NAME or b"\0" in reducer):
+        raise ValueError(f"its reducer has {len(reducer)} bytes, of {MAX_FUNCTION_NAME} at most, and none may be NUL")
     return 0
 
 

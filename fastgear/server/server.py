@@ -7,6 +7,7 @@ the GIL between start and stop, so the program around it may.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import socket
@@ -22,7 +23,7 @@ from fastgear.server.changes import restore
 from fastgear.server.listen import Listener, listen_on
 from fastgear.server.local import Local
 from fastgear.server.loop import Loop
-from fastgear.server.writer import Writer, open_store, stored_jobs, take_over
+from fastgear.server.writer import Writer, open_store, put_aside, stored_jobs, take_over
 from fastgear.storage.store import Store
 from fastgear.types import ServerSnapshot
 from fastgear.version import VERSION
@@ -110,9 +111,9 @@ class Server:
                 store.remember_prefix(prefix)
             take_over(store, max(first_number, store.last_number + 1))
             loop = self._empty_loop(prefix, max(first_number, store.last_number + 1), durable=True)
-            for jobs in stored_jobs(store, self.config):
-                restore(loop, jobs)
-            self._writer = Writer(loop, store)
+            impossible = [one for jobs in stored_jobs(store, self.config) for one in restore(loop, jobs)]
+            put_aside(store, impossible)
+            self._writer = Writer(loop, store, waits_for_all=self.config.durability == "on-shutdown")
         except BaseException:
             store.close()
             raise
@@ -138,8 +139,8 @@ class Server:
 
         With `drain`, submissions are refused from now on and the server goes on until no job is queued or running, but
         no longer than so many seconds (`float("inf")` for as long as it takes). Jobs that are left are lost, but for those
-        that are stored, for which the store gets up to ten seconds. Answers under way may still arrive, as long as they get
-        on: until the drain's time is over, and for two seconds after that.
+        that are stored, for which the store gets up to ten seconds, and then twelve to close. Answers under way may still
+        arrive, as long as they get on: until the drain's time is over, and for two seconds after that.
 
         May be called again meanwhile, from another thread or after an exception of a signal handler has come out of it;
         the earliest end counts. Raises StoreLost, once the server has stopped, when jobs that were to be stored at its end
@@ -264,6 +265,14 @@ def _after_fork_in_child() -> None:
         server._forget()
     _paused.clear()
     _fork_lock.release()
+
+
+@atexit.register
+def _stop_those_that_write_at_their_end() -> None:
+    """A program that ends without a stop; with any other durability, all that was acknowledged is written."""
+    for server in list(_running):
+        if server.config.durability == "on-shutdown":
+            server.stop()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 
 from fastgear.config import ServerConfig
-from fastgear.errors import StoreError, StoreLost
+from fastgear.errors import StoreError, StoreLost, StoreTrouble
 from fastgear.server.changes import (
     FAILED,
     FAILED_FOR_GOOD,
@@ -25,6 +25,8 @@ from fastgear.server.loop import Loop
 from fastgear.storage.store import Batch, ReplayedJob, Store
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+_CLOSING_S = 10.0  # for a store in trouble
+_JOIN_S = 12.0  # for one that says nothing
 _STEADY_S = 10.0  # so long it must have worked for the next trouble to be a new one
 _UNTIL = "; background jobs are refused until it works again"
 _log = logging.getLogger("fastgear.store")
@@ -62,18 +64,24 @@ def stored_jobs(store: Store, config: ServerConfig) -> Iterator[list[ReplayedJob
     It may be what ended the server.
     """
     limit = max(config.job_retries, 1) if config.job_retries >= 0 else config.dead_after
-    dead = []
+    lost = []
     for jobs in store.replay(config.store_memory or None):
         if limit:
-            dead += [job for job in jobs if job.attempts >= limit]
+            lost += [(job.number, LOST.format(job.attempts)) for job in jobs if job.attempts >= limit]
             jobs = [job for job in jobs if job.attempts < limit]
         if config.store_memory:
             jobs = [_with_what_names_it(store, job) for job in jobs]
         yield jobs
-    if dead:
-        now = time.time_ns()
-        store.append(Batch(dead=[(job.number, LOST.format(job.attempts), now) for job in dead]))
-        _log.warning("%d jobs were given out too often and never ended; they are put aside", len(dead))
+    put_aside(store, lost)
+
+
+def put_aside(store: Store, jobs: list[tuple[int, str]]) -> None:
+    """Those that are not tried any more, and why."""
+    if not jobs:
+        return
+    now = time.time_ns()
+    store.append(Batch(dead=[(number, reason, now) for number, reason in jobs]))
+    _log.warning("jobs are put aside: %d; one of them since %s", len(jobs), jobs[0][1])
 
 
 def _with_what_names_it(store: Store, job: ReplayedJob) -> ReplayedJob:
@@ -88,8 +96,8 @@ class Writer:
     failure nothing is written any more: the store may be damaged.
     """
 
-    def __init__(self, loop: Loop, store: Store) -> None:
-        self._loop, self._store = loop, store
+    def __init__(self, loop: Loop, store: Store, waits_for_all: bool = False) -> None:
+        self._loop, self._store, self._waits_for_all = loop, store, waits_for_all
         self.failure: StoreError | None = None  # what was acknowledged and is lost at the end, if anything
         self._complaint = ""
         self._pause_s = _FIRST_PAUSE_S
@@ -101,9 +109,19 @@ class Writer:
         self._thread.start()
 
     def join(self) -> None:
-        """Wait for the end, once the loop has ended: there are no more pauses then."""
+        """Wait for the end, once the loop has ended: there are no more pauses then.
+
+        A store that does not come back is left alone, unless all is written at its end only.
+        """
         self._ending.set()
-        self._thread.join()
+        self._thread.join(_JOIN_S)
+        while self._thread.is_alive() and self._waits_for_all:
+            _log.error("the store is still writing what it had to write at its end; waiting for it")
+            self._thread.join(_JOIN_S)
+        if self._thread.is_alive():
+            self.failure = StoreLost(
+                f"the store has not come back for {_JOIN_S:g} s; jobs whose end it did not hear of will run again"
+            )
 
     def _run(self) -> None:
         try:
@@ -119,20 +137,21 @@ class Writer:
             self.close()
 
     def _write(self, batch: Batch, wanted: list[int]) -> int:
+        """What is wanted comes first: to read may go well where to write does not, and a worker waits for it."""
         try:
-            if batch:
-                self._store.append(batch)
             for number in wanted:
                 self._bring(number)
+            if batch:
+                self._store.append(batch)
             unwell = "" if not self._complaint or batch.submitted else self._store.health()
         except StoreLost as error:
             return self._give_up(str(error))
         except StoreError as error:  # trouble, or one job that it cannot take, which will not be there again
             self._complain(str(error), _UNTIL)
             return FAILED
-        except Exception as error:  # whatever it is, a thread that died would let clients wait for ever
+        except BaseException as error:  # whatever it is, a thread that died would let clients wait for ever
             _log.error("the store raised what a store must not:\n%s", traceback.format_exc())
-            return self._give_up(str(error) or type(error).__name__)
+            return self._give_up(_text(error))
         if unwell:
             self._complain(unwell, _UNTIL)
             return REFUSING
@@ -164,9 +183,31 @@ class Writer:
         self._complaint = complaint
 
     def close(self) -> None:
-        """Close the store; for when the thread was never started."""
+        """Close the store, in trouble for a while again and again; by itself for when the thread was never started."""
+        until = time.monotonic() + _CLOSING_S
+        while (trouble := self._close_or_fail()) is not None:
+            if time.monotonic() > until:
+                self._fail(trouble)
+                return
+            self._complain(str(trouble), "; it is to be closed, and is tried again for some seconds")
+            time.sleep(_FIRST_PAUSE_S)
+
+    def _close_or_fail(self) -> StoreTrouble | None:
         try:
             self._store.close()
-        except Exception as error:
-            self.failure = StoreLost(f"the store did not close well, and what it had not written is lost: {error}")
-            self.failure.__cause__ = error
+        except StoreTrouble as error:
+            return error
+        except BaseException as error:
+            self._fail(error)
+        return None
+
+    def _fail(self, error: BaseException) -> None:
+        self.failure = StoreLost(f"the store did not close well, and what it had not written is lost: {_text(error)}")
+        self.failure.__cause__ = error
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__

@@ -23,8 +23,13 @@ class OwnerLock:
     """
 
     def __init__(self, path: str) -> None:
-        self._fd = _take(path, f"{path}-lock")
+        self._name = f"{path}-lock"
+        self._fd = _take(path, self._name)
         _taken.add(self)
+
+    def is_ours(self) -> bool:
+        """False when somebody has removed the file, so that another process may have a lock like it. Raises OSError."""
+        return _is_still(self._name, self._fd)
 
     def release(self) -> None:
         fd, self._fd = self._fd, -1
@@ -43,6 +48,7 @@ def _take(path: str, lock: str) -> int:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_still(lock, fd):
+                _give_to_owner(path, fd)
                 with contextlib.suppress(OSError):  # the disk may be full; it is for people to read
                     os.pwrite(fd, b"%-19d\n" % os.getpid(), 0)
                 return fd
@@ -55,6 +61,14 @@ def _take(path: str, lock: str) -> int:
             os.close(fd)
             raise
         os.close(fd)  # another process removed the file between our opening and locking it
+
+
+def _give_to_owner(path: str, fd: int) -> None:
+    """Who may do everything should not make a file that the server, who has the others, cannot open; so does SQLite."""
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):
+            owner = os.stat(path)
+            os.fchown(fd, owner.st_uid, owner.st_gid)
 
 
 def _is_still(lock: str, fd: int) -> bool:

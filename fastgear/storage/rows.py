@@ -185,14 +185,14 @@ def complaints(db: sqlite3.Connection) -> Iterator[str]:
 
 def _odd_rows(db: sqlite3.Connection) -> Iterator[str]:
     (last,) = db.execute("SELECT last_number FROM servers WHERE owner = ?", (OWNER,)).fetchone() or (None,)
-    if last is None:
-        yield "the row of the server, with the last number, is missing"
+    if not isinstance(last, int):
+        yield "the row of the server, with the last number, is missing or makes no sense"
     for table in ("jobs", "dead"):
         for (number,) in db.execute(
             f"""SELECT number FROM {table} WHERE number < 1 OR number > ? OR priority NOT IN (0, 1, 2) OR attempts < 0
             OR due_ns < 0 OR typeof(function) <> 'blob' OR typeof("unique") <> 'blob' OR typeof(workload) <> 'blob'
             OR typeof(reducer) NOT IN ('blob', 'null') OR owner NOT IN (SELECT owner FROM servers)""",
-            (last or 0,),
+            (last if isinstance(last, int) else 0,),
         ):
             yield f"{table}: the row of number {number} makes no sense"
     for (number,) in db.execute("SELECT number FROM jobs WHERE number IN (SELECT number FROM dead)"):

@@ -35,6 +35,9 @@ _SHRINK_S = 0.02
 _SPARE = 2 << 20  # bytes of the log in which a portion of changes finds room on a full disk
 _PORTION = 256
 
+_SUFFIXES = ("", "-wal", "-shm")
+_LOG_BEGINS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83", b"")
+
 Identity = list[tuple[int, int]]
 
 
@@ -65,6 +68,7 @@ class SqliteStore(SqliteView, Store):
         self._page_size = 4096
         self._was_full = False
         self._files: Identity = []
+        self._size = 0  # of the file after the last commit
         self._prefix, self._last, self.imported = "", 0, 0
         self._checkpoint_at = _WAL_LIMIT
         self._reserve = Reserve(self._path)
@@ -87,16 +91,15 @@ class SqliteStore(SqliteView, Store):
         """Also after trouble: then the file must be the one that we had."""
         if self._closed or self._lost:
             raise StoreLost(self._lost) if self._lost else StoreError(f"{self._path} is closed")
-        if self._files and self._identity()[0] != self._files[0]:
+        if self._files and _identity([self._look_at("")]) != self._files[:1]:
             raise self._lose(f"{self._path} was deleted or replaced by another file while it was in use")
         db = connect(self._path, "rw")
         try:
             self._prepare(db)
-            self._prefix, self._last = db.execute(
-                "SELECT prefix, last_number FROM servers WHERE owner = ?", (OWNER,)
-            ).fetchone()
+            self._prefix, self._last = self._about("prefix, last_number", db)
             (self._page_size,) = db.execute("PRAGMA page_size").fetchone()
-            self._files = self._identity()
+            found = [self._look_at(suffix) for suffix in _SUFFIXES]
+            self._files, self._size = _identity(found), found[0].st_size if found[0] is not None else 0
         except BaseException:
             db.close()
             raise
@@ -140,11 +143,6 @@ class SqliteStore(SqliteView, Store):
 
     # -- the files
 
-    def _identity(self) -> Identity:
-        """Which files our names mean now; SQLite itself would go on writing to files that were deleted."""
-        found = [self._look_at(suffix) for suffix in ("", "-wal", "-shm")]
-        return [(0, 0) if status is None else (status.st_dev, status.st_ino) for status in found]
-
     def _look_at(self, suffix: str) -> os.stat_result | None:
         """None: it was deleted."""
         try:
@@ -154,9 +152,24 @@ class SqliteStore(SqliteView, Store):
         except OSError as error:  # a folder that was closed, or a file system that is away, may come back
             raise StoreTrouble(f"{self._path}{suffix} cannot be looked at: {error.strerror}") from error
 
-    def _check_files(self) -> None:
-        if self._identity() != self._files:
+    def _check_files(self, db: sqlite3.Connection) -> None:
+        found = [self._look_at(suffix) for suffix in _SUFFIXES]
+        if _identity(found) != self._files:
             raise self._lose(f"{self._path}, or its -wal or -shm, was deleted or replaced while it was in use")
+        if not self._lock.is_ours():
+            raise self._lose(f"{self._path}-lock was deleted, and another server may use the store by now")
+        size = found[0].st_size if found[0] is not None else 0
+        if size < min(self._size, _pages(db)[1] * self._page_size) or self._log_was_emptied():
+            raise self._lose(f"{self._path}, or its -wal, was cut off while it was in use")
+        self._size = size
+
+    def _log_was_emptied(self) -> bool:
+        """SQLite goes on behind what it has written, and leaves a hole then. Closing this file costs no lock of its."""
+        try:
+            with open(f"{self._path}-wal", "rb", buffering=0) as log:
+                return log.read(4) not in _LOG_BEGINS
+        except OSError as error:
+            raise StoreTrouble(f"{self._path}-wal cannot be looked at: {error.strerror}") from error
 
     def _tidy(self, db: sqlite3.Connection) -> None:
         """Move what is in the log into the file, so that the log can begin anew.
@@ -284,7 +297,7 @@ class SqliteStore(SqliteView, Store):
     def _committed(self, db: sqlite3.Connection) -> None:
         """What is to be done after each commit, and not within a larger transaction."""
         if not db.in_transaction:
-            self._check_files()
+            self._check_files(db)
             self._tidy(db)
 
     def _flush(self) -> None:
@@ -377,6 +390,11 @@ class SqliteStore(SqliteView, Store):
 
     def __enter__(self) -> SqliteStore:
         return self
+
+
+def _identity(files: list[os.stat_result | None]) -> Identity:
+    """Which files our names mean now; SQLite itself would go on writing to files that were deleted."""
+    return [(0, 0) if status is None else (status.st_dev, status.st_ino) for status in files]
 
 
 def _pages(db: sqlite3.Connection) -> tuple[int, int]:

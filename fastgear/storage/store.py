@@ -19,6 +19,9 @@ JobRow = tuple[int, bytes, bytes, bytes | None, bytes, int, int, int, int]
 """A StoredJob as a plain tuple, as C makes it."""
 
 
+LARGEST_NUMBER = 2**62  # that comes from elsewhere; so there are enough beyond it
+
+
 class StoredJob(NamedTuple):
     """A job as it was submitted, and how often it has been tried."""
 

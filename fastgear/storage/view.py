@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from fastgear.errors import StoreError
 from fastgear.storage import rows
@@ -71,7 +72,7 @@ class SqliteView:
         version = examine(db, self._path, DEFAULT_TABLE)
         if version == 0:
             raise StoreError(
-                f"{self._path} has no jobs of fastgear yet; a server that is started on it will import gearmand's"
+                f"{self._path} has no jobs of fastgear yet; a server that is started on it will import gearmand's, if there are any"
             )
         if version < len(MIGRATIONS):
             raise StoreError(
@@ -126,17 +127,21 @@ class SqliteView:
 
     @property
     def prefix(self) -> str:
-        return str(self._about("prefix"))
+        with self._using() as db:
+            return str(self._about("prefix", db)[0])
 
     @property
     def last_number(self) -> int:
-        return int(self._about("last_number"))
-
-    def _about(self, column: str) -> str | int:
         with self._using() as db:
-            (value,) = db.execute(f"SELECT {column} FROM servers WHERE owner = ?", (OWNER,)).fetchone()
-            found: str | int = value
-            return found
+            return int(self._about("last_number", db)[0])
+
+    def _about(self, columns: str, db: sqlite3.Connection) -> tuple[Any, ...]:
+        found: tuple[Any, ...] | None = db.execute(
+            f"SELECT {columns} FROM servers WHERE owner = ?", (OWNER,)
+        ).fetchone()
+        if found is None:
+            raise StoreError(f"{self._path} has no row about its server; run `fastgear store check` on it")
+        return found
 
     def replay(self, with_workloads_up_to: int | None = None) -> Iterator[list[ReplayedJob]]:
         last, after = self.last_number, 0

@@ -10,6 +10,8 @@ import random
 import signal
 import socket
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -409,6 +411,90 @@ def test_a_full_store_hears_of_ends_and_the_log_says_once_that_it_is_full(caplog
         ]
 
 
+def test_jobs_that_no_server_can_serve_are_put_aside(caplog: pytest.LogCaptureFixture) -> None:
+    """gearmand takes functions without a name, for example, and its queue is taken over."""
+    store = MemoryStore()
+    odd: list[tuple[object, ...]] = [
+        (1, b"", b"", None, b"w", 1, 0, 0, 1),
+        (2, b"f" * 513, b"", None, b"w", 1, 0, 0, 1),
+        (3, b"f", b"u" * 65, None, b"w", 1, 0, 0, 1),
+        (4, b"f\0g", b"", None, b"w", 1, 0, 0, 1),
+        (5, b"f", b"", b"r" * 513, b"w", 1, 0, 0, 1),
+        (6, b"f", b"", None, b"w", 7, 0, 0, 1),
+        (7, "text", b"", None, b"w", 1, 0, 0, 1),
+        (8, b"f", b"", None, b"good", 1, 0, 0, 1),
+    ]
+    store.append(Batch(odd))  # type: ignore[arg-type]
+    with caplog.at_level(logging.WARNING), Server(HERE, store=store) as server:
+        assert run_all(server.address) == [b"good"]
+    assert "jobs are put aside: 7" in caplog.text
+    reasons = {one.job.number: one.reason for one in store.dead()}
+    assert list(reasons) == [1, 2, 3, 4, 5, 6, 7]
+    assert reasons[1] == "no server can serve it: its function's name has 0 bytes, of 1 to 512, and none may be NUL"
+
+
+def test_workloads_are_brought_while_the_store_cannot_write() -> None:
+    store = StubbornStore()
+    config = ServerConfig(listen=(HERE,), store_memory=1000)
+    with Server(config=config, store=store) as server, Client(server.address) as client:
+        for _ in range(3):
+            client.submit_background("f", b"x" * 600)
+        store.error = StoreTrouble("the file is locked")
+        assert "locked" in refusal(client)
+        assert run_all(server.address) == [b"x" * 600] * 3
+        store.error = None
+
+
+class Nameless(BaseException):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, Nameless])
+def test_whatever_a_store_raises_clients_get_an_answer(error: type[BaseException]) -> None:
+    store = StubbornStore()
+    with Server(HERE, store=store) as server, Client(server.address, timeout=10) as client:
+        store.error = error()  # type: ignore[assignment]
+        assert "The store cannot take the job" in refusal(client)
+
+
+def test_a_store_that_does_not_come_back_does_not_hold_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastgear.server.writer._JOIN_S", 0.2)
+    store, hang = StubbornStore(), threading.Event()
+    monkeypatch.setattr(store, "close", hang.wait)
+    server = Server(HERE, store=store)
+    server.start()
+    try:
+        with pytest.raises(StoreLost, match="has not come back"):
+            server.stop()
+        assert not server.running
+    finally:
+        hang.set()
+
+
+def test_a_store_in_trouble_at_its_end_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    store = StubbornStore()
+    server = Server(HERE, store=store)
+    server.start()
+    store.error = StoreTrouble("the file is locked")
+    threading.Timer(0.5, setattr, (store, "error", None)).start()
+    server.stop()
+    assert store.closed and "it is to be closed, and is tried again" in caplog.text
+
+
+def test_a_program_that_ends_without_a_stop_still_writes_what_is_written_at_the_end(tmp_path: Path) -> None:
+    program = f"""
+import sys, fastgear
+server = fastgear.Server({HERE!r}, config=fastgear.ServerConfig(store={str(tmp_path / "jobs.db")!r}, durability="on-shutdown"))
+server.start()
+fastgear.Client(server.address).submit_background("f", b"kept")
+sys.exit()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    with durable_server(tmp_path) as server:
+        assert run_all(server.address) == [b"kept"]
+
+
 def test_jobs_of_a_server_that_is_gone_are_taken_over(caplog: pytest.LogCaptureFixture) -> None:
     shared: list[MemoryStore] = []
     with Server(HERE, store=MemoryStore(shared)) as server, Client(server.address) as client:
@@ -433,18 +519,22 @@ def test_after_a_failure_for_good_only_durable_jobs_are_refused(kind: type[Excep
         assert run_all(server.address) == [b"before"], "it runs at least once"
 
 
-def test_a_stop_that_cannot_store_what_it_should_raises_and_has_stopped() -> None:
+def test_a_stop_that_cannot_store_what_it_should_raises_and_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     store = StubbornStore()
     server = Server(HERE, store=store)
     server.start()
     store.error = StoreTrouble("the disk is full")
+    monkeypatch.setattr("fastgear.server.writer._CLOSING_S", 0.2)
     with pytest.raises(StoreLost, match="what it had not written is lost: the disk is full"):
         server.stop()
     assert not server.running
     server.stop()
 
 
-def test_ends_that_a_store_in_trouble_did_not_hear_of_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_ends_that_a_store_in_trouble_did_not_hear_of_are_told_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastgear.server.writer._CLOSING_S", 0.2)
     store = StubbornStore()
     server = Server(HERE, store=store)
     server.start()

@@ -11,12 +11,13 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from storage.conformance import ALL_BYTES, job, jobs
 
-from fastgear import AdminClient, Server
+from fastgear import AdminClient, Client, Server, ServerConfig
 from fastgear.cli.main import main
 from fastgear.storage.sqlite import SqliteStore
 from fastgear.storage.store import Batch, DeadJob, StoredJob
@@ -83,6 +84,7 @@ def test_check_says_what_is_wrong(path: Path, capsys: Output) -> None:
         ("store import no/such/jobs.db text", 1, "no/such/jobs.db-lock cannot be opened: No such file"),
         ("dead list", 2, "the following arguments are required: --store"),
         ("dead list --store missing.db", 1, "missing.db: No such file or directory"),
+        ("dead list --store jobs.db --limit -1", 2, "'-1' is no number of jobs"),
         ("dead drop --store jobs.db", 2, "fastgear dead: name jobs, or say --all or --older-than"),
         ("dead drop --store jobs.db 6 --all", 2, "fastgear dead: name jobs, or say --all or --older-than"),
         ("dead retry --store jobs.db", 2, "fastgear dead: name jobs, or say --all"),
@@ -126,7 +128,7 @@ def test_export_and_import_work_by_pipes(
     make(path)
     assert fastgear("store", "export", path) == 0
     lines = capsys.readouterr().out
-    assert [json.loads(line).get("number") for line in lines.splitlines()] == [None, 1, 2, 3, 4, 5, 6, 7]
+    assert [json.loads(line).get("number") for line in lines.splitlines()] == [None, 1, 2, 3, 4, 5, 6, 7, None]
     assert json.loads(lines.splitlines()[1])["workload"] == "aGVsbG8="
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
     assert fastgear("store", "import", tmp_path / "other.db") == 0
@@ -162,6 +164,8 @@ def test_a_line_that_makes_no_sense_imports_nothing(path: Path, tmp_path: Path, 
         ({"workload": "%"}, "workload is missing, or not in base64"),
         ({"function": None}, "function is missing, or not in base64"),
         ({"reason": "why"}, "does not say why and when"),
+        ({"reason": "\ud800", "died_ns": 1}, "does not say why and when"),
+        ({"number": 2**62 + 1}, "a number is at most 2^62"),
     ]
     for change, message in wrongs:
         dump, other = tmp_path / "dump.json", tmp_path / "other.db"
@@ -170,6 +174,34 @@ def test_a_line_that_makes_no_sense_imports_nothing(path: Path, tmp_path: Path, 
         said = capsys.readouterr().err
         assert said.startswith("fastgear store: line 5") and message in said
         assert content(other) == ([], [], 0, "")
+
+
+@pytest.mark.parametrize(
+    ("cut", "message"),
+    [
+        (lambda lines: lines[:-1], "the export is not whole"),
+        (lambda lines: lines[:1], "the export is not whole"),
+        (lambda lines: [*lines[:3], *lines[4:]], "speaks of 7 jobs, but there are 6"),
+        (lambda lines: [*lines[:4], lines[3], *lines[5:]], "two jobs have the same number"),
+        (lambda lines: ["[" * 100_000], "line 1 is no JSON object"),
+        (lambda lines: [lines[0].replace("H:here:", "H:\\n"), *lines[1:]], "line 1 is not the beginning"),
+        (lambda lines: [lines[0].replace("H:here:", "H:\\ud800"), *lines[1:]], "line 1 is not the beginning"),
+        (
+            lambda lines: [lines[0].replace('"last_number": 8', f'"last_number": {2**63 - 1}'), *lines[1:]],
+            "line 1 is not",
+        ),
+    ],
+)
+def test_an_export_that_is_not_whole_imports_nothing(
+    cut: Callable[[list[str]], list[str]], message: str, path: Path, tmp_path: Path, capsys: Output
+) -> None:
+    make(path)
+    fastgear("store", "export", path)
+    dump, other = tmp_path / "dump.json", tmp_path / "other.db"
+    dump.write_text("\n".join(cut(capsys.readouterr().out.splitlines())))
+    assert fastgear("store", "import", other, dump) == 1
+    assert message in capsys.readouterr().err
+    assert content(other) == ([], [], 0, "")
 
 
 def test_ctrl_c_imports_nothing(path: Path, tmp_path: Path) -> None:
@@ -254,6 +286,18 @@ def test_retry_submits_jobs_anew_to_the_server_that_has_the_store(path: Path, ca
             assert [one.handle for one in admin.jobs()] == said.out.splitlines()
         (function,) = server.snapshot().functions
         assert (function.name, function.queued) == ("reverse", 1)
+
+
+def test_a_dead_job_whose_unique_waits_already_stays_dead(path: Path, capsys: Output) -> None:
+    """Or it would be merged with that one, and its own workload be gone."""
+    with SqliteStore(path) as store:
+        store.append(Batch([job(6, b"old", unique=b"u")], dead=[(6, "why", 1)]))
+    with Server("127.0.0.1:0", config=ServerConfig(store=str(path))) as server:
+        with Client(server.address) as client:
+            handle = client.submit_background("reverse", b"new", unique="u")
+        assert fastgear("dead", "retry", "--store", path, "--server", server.address, "6") == 1
+        assert f"job 6 stays dead: {handle}, with the same function and unique" in capsys.readouterr().err
+    assert [one.job.workload for one in content(path)[1]] == [b"old"]
 
 
 def test_a_server_that_cannot_be_reached_costs_no_dead_job(path: Path, capsys: Output) -> None:

@@ -455,6 +455,48 @@ def test_a_full_disk_is_refused_before_ends_find_no_room(
     assert not os.path.exists(f"{path}-reserve")
 
 
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+@pytest.mark.parametrize("commits", [1, 5])
+def test_a_file_that_was_cut_off_is_noticed_at_the_next_commit(
+    suffix: str, commits: int, open_store: Open, path: Path
+) -> None:
+    """As by a log rotation that copies and truncates. SQLite would go on, and nothing of it be there at the next start."""
+    store = open_store()
+    for number in range(commits):
+        store.append(Batch([job(number + 1, b"x" * 5000)]))
+    store._empty_log()
+    store.append(Batch([job(50)]))
+    os.truncate(f"{path}{suffix}", 0)
+    with pytest.raises(StoreLost, match="was cut off"):
+        store.append(Batch([job(51)]))
+
+
+def test_what_others_do_to_the_log_is_no_trouble(open_store: Open, path: Path) -> None:
+    store = open_store()
+    for number in range(1, 200):
+        store.append(Batch([job(number, b"x" * 5000)], ended=[number - 1]))
+        if number % 50 == 0:
+            sql(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+        if number % 70 == 0:
+            sql(path, "VACUUM")
+    assert [one.number for one in jobs(store)] == [199] and store.check() == []
+
+
+def test_a_lock_that_somebody_removed_ends_the_store(open_store: Open, path: Path) -> None:
+    store = open_store()
+    store.append(Batch([job(1)]))
+    os.unlink(f"{path}-lock")
+    with pytest.raises(StoreLost, match="-lock was deleted, and another server may use the store"):
+        store.append(Batch([job(2)]))
+
+
+def test_a_store_without_its_servers_row_is_refused_with_a_sentence(open_store: Open, path: Path) -> None:
+    open_store().close()
+    sql(path, "DELETE FROM servers")
+    with pytest.raises(StoreError, match="has no row about its server; run `fastgear store check`"):
+        open_store()
+
+
 def test_a_file_with_two_names_is_refused(open_store: Open, path: Path) -> None:
     """By its other name, another server would not see the lock, and SQLite not the log."""
     open_store().close()
