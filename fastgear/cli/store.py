@@ -13,6 +13,7 @@ from typing import IO, TypeVar
 
 from fastgear.cli.common import FAILED, OK, CommandError, note
 from fastgear.storage.dump import dump, load
+from fastgear.storage.salvage import SalvageView
 from fastgear.storage.sqlite import SqliteStore
 from fastgear.storage.view import SqliteView
 
@@ -21,6 +22,7 @@ examples:
   fastgear store check jobs.db
   fastgear store export jobs.db jobs.json
   fastgear store export jobs.db | gzip > jobs.json.gz
+  fastgear store export --salvage damaged.db jobs.json
   fastgear store import new.db < jobs.json
 
 check and export may run beside the server; import may not
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument(
         "dump", metavar="DUMP", nargs="?", default="-", help="a file to make (default: standard output)"
     )
+    export.add_argument("--salvage", action="store_true", help="pass over what is damaged, and say how much that is")
     imports.add_argument(
         "dump", metavar="DUMP", nargs="?", default="-", help="an exported file (default: standard input)"
     )
@@ -51,11 +54,19 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "check":
         return _check(args.file)
     if args.action == "export":
-        with SqliteView(args.file) as store, _output(args.dump) as output:
+        return _export(args.file, args.dump, args.salvage)
+    return _import(args.file, args.dump, args.replace)
+
+
+def _export(file: str, target: str, salvage: bool) -> int:
+    """What was salvaged stays, even if it is not all."""
+    with SalvageView(file) if salvage else SqliteView(file) as store:
+        with _output(target) as output:
             for line in _counted(dump(store), "lines"):
                 output.write(line + "\n")
-        return OK
-    return _import(args.file, args.dump, args.replace)
+        if isinstance(store, SalvageView) and store.gaps:
+            raise CommandError(f"{store.gaps} places of {store.path} cannot be read; the rest was exported", FAILED)
+    return OK
 
 
 def _check(file: str) -> int:

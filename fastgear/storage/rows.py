@@ -15,10 +15,23 @@ from operator import itemgetter
 from fastgear.storage.schema import OWNER
 from fastgear.storage.store import Batch, DeadJob, JobRow, ReplayedJob, StoredJob
 
-__all__ = ["apply", "complaints", "dead_jobs", "forget", "known", "largest", "move_back", "read_jobs"]
+__all__ = [
+    "ALL_DEAD",
+    "ALL_JOBS",
+    "apply",
+    "complaints",
+    "dead_jobs",
+    "forget",
+    "known",
+    "largest",
+    "move_back",
+    "read_jobs",
+]
 
 _JOB = 'number, function, "unique", reducer, workload, priority, due_ns, attempts, submitted_ns'
 _NO_WORKLOAD = _JOB.replace("workload", "NULL")
+ALL_JOBS = f"SELECT {_JOB} FROM jobs WHERE number > ? ORDER BY number"
+ALL_DEAD = f"SELECT {_JOB}, reason, died_ns FROM dead WHERE number > ? ORDER BY number"
 _CHUNK_ROWS = 5_000
 _CHUNK_BYTES = 8 << 20
 _SMALL = 2000  # bytes that are copied without a thought
@@ -164,9 +177,7 @@ def read_jobs(db: sqlite3.Connection, after: int, last: int, budget: float) -> t
 
 def dead_jobs(db: sqlite3.Connection, after: int, limit: int) -> list[DeadJob]:
     """Some dead jobs in order, with the numbers after one; few, because their workloads come along."""
-    found = db.execute(
-        f"SELECT {_JOB}, reason, died_ns FROM dead WHERE number > ? ORDER BY number LIMIT ?", (after, limit)
-    )
+    found = db.execute(f"{ALL_DEAD} LIMIT ?", (after, limit))
     return [DeadJob(StoredJob._make(row[:9]), row[9], row[10]) for row in found]
 
 

@@ -31,7 +31,7 @@ _PASSING = {
     _PROTOCOL: "is locked by another process",
 }
 _FINAL = {
-    _CORRUPT: "is damaged; run `fastgear store check` on it, and export what can be read",
+    _CORRUPT: "is damaged; see `fastgear store check`; `fastgear store export --salvage` saves what can be read",
     _NOTADB: "is no SQLite database, or not any more",
 }
 

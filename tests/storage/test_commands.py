@@ -204,6 +204,38 @@ def test_an_export_that_is_not_whole_imports_nothing(
     assert content(other) == ([], [], 0, "")
 
 
+@pytest.mark.parametrize("pages", [[20], [20, 21, 90], list(range(30, 60)), [400]])
+def test_what_can_be_read_of_a_damaged_store_is_salvaged(
+    pages: list[int], path: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """With a large gap between two numbers, and workloads that take several pages."""
+    given = [job(number, b"%d " % number * 60) for number in [*range(1, 2001), *range(10**15, 10**15 + 2000)]]
+    large = [job(10**16 + number, b"x" * 20_000) for number in range(20)]
+    with SqliteStore(path) as store:
+        store.append(Batch([*given, *large], dead=[(7, "why", 1)]))
+    with open(path, "r+b") as file:
+        for page in pages:
+            file.seek(4096 * page)
+            file.write(b"\xff" * 4096)
+    dump, other = tmp_path / "dump.json", tmp_path / "other.db"
+    assert fastgear("store", "export", path, dump) == 1
+    said = capsys.readouterr().err
+    assert "is damaged" in said and "store export --salvage" in said and not dump.exists()
+    assert fastgear("store", "export", "--salvage", path, dump) == 1
+    assert "cannot be read; the rest was exported" in capsys.readouterr().err
+    assert fastgear("store", "import", other, dump) == 0
+    waiting, dead, _, _ = content(other)
+    assert len(dead) == 1 and set(waiting) < {*given, *large}
+    assert len(given) + len(large) - 100 * len(pages) < len(waiting)
+
+
+def test_salvage_of_a_store_that_is_well_is_an_export(path: Path, capsys: Output) -> None:
+    make(path)
+    assert fastgear("store", "export", path) == fastgear("store", "export", "--salvage", path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
+
+
 def test_ctrl_c_imports_nothing(path: Path, tmp_path: Path) -> None:
     make(path)
     command = [sys.executable, "-m", "fastgear", "store", "import", str(tmp_path / "other.db")]

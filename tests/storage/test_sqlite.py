@@ -325,7 +325,7 @@ def test_a_damaged_page_is_final_and_named_by_check(open_store: Open, path: Path
     store = open_store()
     assert any("SQLite:" in line for line in store.check())
     for _ in range(2):
-        with pytest.raises(StoreLost, match="is damaged; run `fastgear store check`"):
+        with pytest.raises(StoreLost, match="is damaged; see `fastgear store check`"):
             jobs(store)
     with pytest.raises(StoreLost):
         store.append(Batch([job(1)]))
