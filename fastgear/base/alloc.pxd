@@ -7,3 +7,8 @@ cdef void* fg_malloc(size_t size) noexcept nogil
 cdef void* fg_calloc(size_t count, size_t size) noexcept nogil
 cdef void* fg_realloc(void* memory, size_t size) noexcept nogil
 cdef void fg_free(void* memory) noexcept nogil
+
+# For memory that comes from elsewhere: whether it may be had now, and that it is there (or NULL: it is not), or gone.
+cdef bint fg_may_have() noexcept nogil
+cdef void fg_have(void* memory) noexcept nogil
+cdef void fg_gone(void* memory) noexcept nogil

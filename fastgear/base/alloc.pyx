@@ -36,6 +36,18 @@ cdef void fg_free(void* memory) noexcept nogil:
     PyMem_RawFree(memory)
 
 
+cdef bint fg_may_have() noexcept nogil:
+    return not fg_must_fail()
+
+
+cdef void fg_have(void* memory) noexcept nogil:
+    fg_note_alloc(memory)
+
+
+cdef void fg_gone(void* memory) noexcept nogil:
+    fg_note_free(memory)
+
+
 counting = bool(FG_COUNTING)
 
 

@@ -7,12 +7,14 @@ looked for in its old bucket until that one has been emptied, so each hash alway
 
 from fastgear.base.alloc cimport fg_calloc, fg_free
 from fastgear.base.check cimport fg_check
+from fastgear.base.pages cimport pages_forget, pages_free, pages_new
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 
 cdef enum:
     SMALLEST = 16               # buckets
     MOVES = 8                   # old buckets emptied per operation
     KEPT = 1024                 # buckets that an empty table keeps
+    MANY = 1 << 17              # buckets; arrays of these are pages of their own, and go back this many at a time
 
 
 cdef void table_init(table_t* table) noexcept nogil:
@@ -20,15 +22,28 @@ cdef void table_init(table_t* table) noexcept nogil:
     table.mask = table.old_mask = table.moved = table.length = 0
 
 
+cdef table_node_t** buckets_new(size_t count) noexcept nogil:
+    if count < MANY:
+        return <table_node_t**>fg_calloc(count, sizeof(table_node_t*))
+    return <table_node_t**>pages_new(count * sizeof(table_node_t*))
+
+
+cdef void buckets_free(table_node_t** buckets, size_t count) noexcept nogil:
+    if count < MANY:
+        fg_free(buckets)
+    elif buckets != NULL:
+        pages_free(buckets, count * sizeof(table_node_t*))
+
+
 cdef void table_free(table_t* table) noexcept nogil:
-    fg_free(table.buckets)
-    fg_free(table.old)
+    buckets_free(table.buckets, table.mask + 1)
+    buckets_free(table.old, table.old_mask + 1)
     table_init(table)
 
 
 cdef int resize(table_t* table, size_t size) noexcept nogil:
     """Begin to move to so many buckets; FG_ENOMEM leaves everything as it was, only with longer chains."""
-    cdef table_node_t** buckets = <table_node_t**>fg_calloc(size, sizeof(table_node_t*))
+    cdef table_node_t** buckets = buckets_new(size)
     if buckets == NULL:
         return FG_ENOMEM
     table.old = table.buckets
@@ -52,8 +67,10 @@ cdef void move_some(table_t* table) noexcept nogil:
             node.next = table.buckets[node.hash & table.mask]
             table.buckets[node.hash & table.mask] = node
             node = next
+        if table.moved % MANY == 0:
+            pages_forget(table.old + table.moved - MANY, table.old + table.moved)
         if table.moved > table.old_mask:
-            fg_free(table.old)
+            buckets_free(table.old, table.old_mask + 1)
             table.old = NULL
             return
 

@@ -6,14 +6,14 @@ A key is what makes two submissions one job: the unique, or for the unique "-" t
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
-from fastgear.base.alloc cimport fg_calloc, fg_free, fg_malloc
 from fastgear.base.blob cimport blob_hold, blob_release
 from fastgear.base.check cimport fg_check
 from fastgear.base.hash cimport hash_bytes, hash_u64
 from fastgear.base.heap cimport heap_contains
 from fastgear.base.list cimport link_init, link_is_linked, link_remove, list_first, list_init, list_push_back
+from fastgear.base.slab cimport slabs_free, slabs_give, slabs_init, slabs_take
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.base.table cimport (
     table_begin, table_cursor_t, table_each, table_first, table_free, table_init, table_insert, table_next, table_node_t,
@@ -25,6 +25,7 @@ from fastgear.protocol.encoder cimport format_u64, slice_of
 
 
 cdef void jobs_init(state_t* state) noexcept nogil:
+    slabs_init(&state.slabs)
     table_init(&state.jobs)
     table_init(&state.uniques)
 
@@ -43,6 +44,7 @@ cdef void jobs_free(state_t* state) noexcept nogil:
         release(state, job)
         node = later
     table_free(&state.jobs)
+    slabs_free(&state.slabs)
 
 
 cdef inline job_t* job_from_in_uniques(table_node_t* node) noexcept nogil:
@@ -72,10 +74,12 @@ cdef inline size_t size_of(size_t tail) noexcept nogil:
     return sizeof(job_t) + tail
 
 
-cdef job_t* allocate(const order_t* order) noexcept nogil:
+cdef job_t* allocate(state_t* state, const order_t* order) noexcept nogil:
     """With unique, reducer and a small workload copied behind the struct, and a large one held."""
     cdef size_t inside = 0 if order.blob != NULL else order.workload.length
-    cdef job_t* job = <job_t*>fg_malloc(size_of(order.unique.length + order.reducer.length + inside))
+    cdef job_t* job = <job_t*>slabs_take(
+        &state.slabs, size_of(order.unique.length + order.reducer.length + inside)
+    )
     cdef uint8_t* to
     if job == NULL:
         return NULL
@@ -97,9 +101,13 @@ cdef job_t* allocate(const order_t* order) noexcept nogil:
     return job
 
 
+cdef inline size_t own_size(const job_t* job) noexcept nogil:
+    return size_of(<size_t>job.unique_length + job.reducer_length + job.workload_length)
+
+
 cdef inline uint64_t weight(const job_t* job) noexcept nogil:
     """Bytes of memory that it stands for."""
-    cdef uint64_t bytes = size_of(<size_t>job.unique_length + job.reducer_length + job.workload_length)
+    cdef uint64_t bytes = own_size(job)
     return bytes + job.blob.capacity if job.blob != NULL else bytes
 
 
@@ -111,7 +119,7 @@ cdef job_t* job_new(state_t* state, const order_t* order) noexcept nogil:
 
 
 cdef job_t* job_new_numbered(state_t* state, const order_t* order, uint64_t number) noexcept nogil:
-    cdef job_t* job = allocate(order)
+    cdef job_t* job = allocate(state, order)
     if job == NULL:
         return NULL
     link_init(&job.in_place)
@@ -132,7 +140,7 @@ cdef job_t* job_new_numbered(state_t* state, const order_t* order, uint64_t numb
     if enter_tables(state, job, order) != FG_OK:
         if job.blob != NULL:
             blob_release(job.blob)
-        fg_free(job)
+        slabs_give(&state.slabs, job, own_size(job))
         return NULL
     state.memory += weight(job)
     return job
@@ -158,7 +166,7 @@ cdef void release(state_t* state, job_t* job) noexcept nogil:
     state.memory -= weight(job)
     if job.blob != NULL:
         blob_release(job.blob)
-    fg_free(job)
+    slabs_give(&state.slabs, job, own_size(job))
 
 
 cdef bint job_by_workload(const job_t* job) noexcept nogil:
@@ -260,9 +268,10 @@ cdef void handle_init(const state_t* state, uint64_t number, handle_t* handle) n
 
 
 cdef int wait_add(state_t* state, job_t* job, peer_t* peer) noexcept nogil:
-    cdef wait_t* wait = <wait_t*>fg_calloc(1, sizeof(wait_t))
+    cdef wait_t* wait = <wait_t*>slabs_take(&state.slabs, sizeof(wait_t))
     if wait == NULL:
         return FG_ENOMEM
+    memset(wait, 0, sizeof(wait_t))
     wait.job = job
     wait.peer = peer
     job.waiting += 1
@@ -277,4 +286,4 @@ cdef void wait_free(state_t* state, wait_t* wait) noexcept nogil:
     state.memory -= sizeof(wait_t)
     link_remove(&wait.in_job)
     link_remove(&wait.in_peer)
-    fg_free(wait)
+    slabs_give(&state.slabs, wait, sizeof(wait_t))

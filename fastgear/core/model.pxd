@@ -13,6 +13,7 @@ from fastgear.base.blob cimport blob_t
 from fastgear.base.buffer cimport buffer_t
 from fastgear.base.heap cimport heap_entry_t, heap_t
 from fastgear.base.list cimport link_t
+from fastgear.base.slab cimport slabs_t
 from fastgear.base.table cimport table_node_t, table_t
 from fastgear.protocol.packet cimport packet_t, slice_t
 
@@ -258,6 +259,7 @@ ctypedef struct state_t:
     uint64_t effort_before      # what it was when the turn began
     peer_t* speaker             # whose request is being handled, or NULL
     table_t functions           # function_t.in_functions
+    slabs_t slabs               # where jobs and waits lie
     table_t jobs                # job_t.in_jobs
     table_t uniques             # job_t.in_uniques
     table_t abilities           # ability_t.in_abilities

@@ -3,7 +3,7 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from posix.uio cimport iovec
 
 from fastgear.base.alloc cimport fg_calloc, fg_free, fg_malloc
@@ -23,6 +23,7 @@ from fastgear.base.list cimport (
     link_init, link_is_linked, link_remove, link_t, list_first, list_init, list_is_empty, list_pop_front, list_push_back,
     list_push_front,
 )
+from fastgear.base.slab cimport slabs_free, slabs_give, slabs_init, slabs_t, slabs_take
 from fastgear.base.status cimport FG_OK
 from fastgear.base.table cimport (
     table_begin, table_cursor_t, table_each, table_first, table_free, table_init, table_insert, table_length, table_next,
@@ -96,6 +97,43 @@ cdef class List:
             ids.append((<item_t*>link).id)
             link = link.prev
         return ids
+
+
+cdef class Slabs:
+    """Pieces of any size, each full of a byte of its own as long as it is taken."""
+
+    cdef slabs_t slabs
+    cdef dict taken
+
+    def __cinit__(self):
+        slabs_init(&self.slabs)
+        self.taken = {}
+
+    def __dealloc__(self):
+        for piece, (size, _) in self.taken.items():
+            slabs_give(&self.slabs, <void*><size_t>piece, size)
+        slabs_free(&self.slabs)
+
+    def take(self, size_t size, int byte):
+        """Its address, or None."""
+        cdef void* piece = slabs_take(&self.slabs, size)
+        if piece == NULL:
+            return None
+        memset(piece, byte, size)
+        self.taken[<size_t>piece] = size, byte
+        return <size_t>piece
+
+    def give(self, piece):
+        """Whether it was as it had been left."""
+        cdef size_t size
+        size, byte = self.taken.pop(piece)
+        content = (<char*><size_t>piece)[:size]
+        slabs_give(&self.slabs, <void*><size_t>piece, size)
+        return content == bytes([byte]) * size
+
+    @property
+    def spares(self):
+        return self.slabs.spares
 
 
 cdef class Heap:

@@ -43,6 +43,52 @@ def test_a_list_is_a_list(drivers: Any, steps: list[tuple[str, int]]) -> None:
         assert [id in real for id in range(10)] == [id in model for id in range(10)]
 
 
+# -- slabs
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pieces_of_slabs_do_not_touch_each_other_and_all_come_back(drivers: Any, seed: int) -> None:
+    chance, slabs, before = random.Random(seed), drivers("base").Slabs(), live_allocations()
+    taken: list[int] = []
+    for turn in range(60_000):
+        if taken and chance.random() < (0.3 if turn < 30_000 else 0.7):
+            assert slabs.give(taken.pop(chance.randrange(len(taken)))), "nobody else wrote there"
+        else:
+            piece = slabs.take(chance.choice([8, 16, 200, 200, 201, 1000, 1024, 1025, 5000]), turn % 256)
+            assert piece % 16 == 0
+            taken.append(piece)
+    for piece in taken:
+        assert slabs.give(piece)
+    assert live_allocations() - before <= 4, "spare slabs"
+    assert slabs.spares <= 4
+
+
+@pytest.mark.skipif(os.environ.get("FASTGEAR_ASAN") == "1", reason="there each piece is the heap's")
+def test_what_a_queue_has_left_goes_back_while_it_empties(drivers: Any) -> None:
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    slabs, before = drivers("base").Slabs(), resident()
+    pieces = [slabs.take(1000, 1) for _ in range(50_000)]
+    full = resident() - before
+    assert full > 45_000_000
+    for piece in pieces[:25_000]:
+        slabs.give(piece)
+    assert resident() - before < 0.65 * full
+    pieces += [slabs.take(1000, 2) for _ in range(100)]  # a queue that is never empty
+    for piece in pieces[25_000:-10]:
+        slabs.give(piece)
+    assert resident() - before < 0.4 * full, "the rest are Python's numbers"
+
+
+def test_a_slab_that_is_not_to_be_had_is_no_memory(drivers: Any, failing: Failing) -> None:
+    slabs = drivers("base").Slabs()
+    failing(0)
+    assert slabs.take(100, 1) is None
+    assert slabs.take(100, 1) is not None
+
+
 # -- heap
 
 

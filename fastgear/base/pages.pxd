@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: MIT
+"""Memory by whole pages, straight from the system and straight back to it, so that no heap keeps it or has to clear it."""
+
+from libc.stddef cimport size_t
+
+cdef void* pages_new(size_t size) noexcept nogil        # zeros; NULL: no memory
+cdef void pages_free(void* memory, size_t size) noexcept nogil
+# At an address that is a multiple of the size, which is a power of two.
+cdef void* pages_new_aligned(size_t size) noexcept nogil
+# What is in whole pages between the two places is not wanted any more; it may be read as zeros from now on.
+cdef void pages_forget(void* start, void* end) noexcept nogil
