@@ -40,7 +40,7 @@ from fastgear.server.sys cimport (
 )
 
 cdef enum:
-    MAX_EVENTS = 256            # handled in one turn
+    MAX_EVENTS = 64             # handled in one turn; so others come into their own soon
     FAREWELL_NS = 2000000000    # how long answers under way may take after the drain's end, or none of them get on before it
     STUCK_NS = 300000000        # how long none of them may get on after it
     WRITING_NS = 10000000000    # how long the store may take at the end
