@@ -63,7 +63,7 @@ cdef void shelf_put(shelf_t* shelf, blob_t* blob) noexcept nogil:
 cdef blob_t* shelf_take(shelf_t* shelf, size_t length) noexcept nogil:
     """One that would be more than half empty stays."""
     cdef blob_t* blob
-    cdef uint32_t i
+    cdef int i
     if shelf.bytes < length:
         return NULL
     for i in range(SHELF_BLOBS):
@@ -77,7 +77,7 @@ cdef blob_t* shelf_take(shelf_t* shelf, size_t length) noexcept nogil:
 
 
 cdef void shelf_clear(shelf_t* shelf) noexcept nogil:
-    cdef uint32_t i
+    cdef int i
     for i in range(SHELF_BLOBS):
         shelf_drop(shelf, i)
 
