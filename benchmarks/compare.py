@@ -116,11 +116,9 @@ def only_measured(curves: Sequence[Curve], results: Results) -> list[Curve]:
 
 def parts(curves: Sequence[Curve], results: Results, said: str) -> dict[str, str]:
     """Tables by name."""
-    made = {"about": said}
-    for curve in curves:
-        made[curve.name] = (curve_table if curve.pictured else loads_table)(curve, results)
-    if pictured := [curve for curve in curves if curve.pictured]:
-        made["summary"] = summary_table(pictured, results)
+    made = {curve.name: (curve_table if curve.pictured else loads_table)(curve, results) for curve in curves}
+    if len(curves) == len(CURVES):  # else a page would lose what was measured of the others
+        made |= {"about": said, "summary": summary_table([curve for curve in curves if curve.pictured], results)}
     return made
 
 

@@ -167,8 +167,8 @@ def summary_table(curves: Sequence[Curve], results: Results) -> str:
 def replace_parts(text: str, parts: dict[str, str]) -> str:
     """What is between `<!-- NAME -->` and `<!-- end -->` of a page."""
     for name, part in parts.items():
-        begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
+        begin, end = f"<!-- {name} -->\n", "<!-- end -->"
         before, found, rest = text.partition(begin)
         if found:
-            text = before + begin + part + end + rest.partition(end)[2]
+            text = f"{before}{begin}{part}\n{end}{rest.partition(end)[2]}"
     return text
