@@ -75,13 +75,19 @@ def choose_peers(args: argparse.Namespace) -> list[Peer]:
     return found
 
 
-def about(peers: Sequence[Peer], rounds: int) -> str:
+def about(peers: Sequence[Peer]) -> str:
     """What was measured, and where."""
     versions = ", ".join(dict.fromkeys(peer.version() for peer in peers))
     busy = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    machine = f"Linux {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs, load average {busy} before"
-    turns = f"{rounds} rounds in turn: median (least to most)" if rounds > 1 else "one round"
-    return f"{datetime.now(timezone.utc):%Y-%m-%d}: {versions}; {machine}; {turns}"
+    system = f"Linux {'.'.join(platform.release().split('.')[:2])}, {platform.machine()}"
+    return f"{datetime.now(timezone.utc):%Y-%m-%d}: {versions}; {system}, {os.cpu_count()} CPUs, load average {busy} before"
+
+
+def in_turn(results: Results) -> str:
+    """How many rounds there were."""
+    counts = [len(found) for rows in results.rounds.values() for row in rows.values() for found in row.values()]
+    most = max(counts, default=0)
+    return f"{most} rounds in turn: median (least to most)" if most > 1 else "one round"
 
 
 def saved(results: Results, said: str) -> dict[str, Any]:
@@ -158,12 +164,13 @@ def main() -> None:
         peers = choose_peers(args)
         rounds = args.rounds or (1 if args.quick else 3)
         seconds = args.seconds or (0.3 if args.quick else 0.8)
-        said = about(peers, rounds)
+        said = about(peers)
         if not args.quiet:
             print(said, file=sys.stderr)
         results = run(curves, peers, Limits(rounds, seconds, args.point_limit, args.limit * 60, args.quiet))
     if args.save:
         Path(args.save).write_text(json.dumps(saved(results, said), indent=1))
+    said = f"{said}; {in_turn(results)}"
     made = parts(curves, results, said)
     print(said)
     for curve in curves:

@@ -37,7 +37,9 @@ def test_curves_are_saved_and_shown_again(tmp_path: Path) -> None:
     assert {"1 k", "0 B", "16 B"} < found.keys()
     kept = json.loads(saved.read_text())
     assert kept["rounds"]["fill"]["1 k"]["fastgear"][0]["jobs"] == 1000 and kept["about"].startswith("20")
-    page.write_text("<!-- fill -->\n<!-- end -->\nbefore\n<!-- payload -->\nold\n<!-- end -->\nafter\n<!-- nothing -->\n<!-- end -->\n")
+    page.write_text(
+        "<!-- fill -->\n<!-- end -->\nbefore\n<!-- payload -->\nold\n<!-- end -->\nafter\n<!-- nothing -->\n<!-- end -->\n"
+    )
     shown = rows(bench("compare.py", "--load", str(saved), "--page", str(page)))
     assert shown == found
     text = page.read_text()
