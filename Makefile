@@ -12,7 +12,7 @@ ASAN := build/asan/.built
 COVER := build/cover/.built
 RELEASE := build/.release-built
 
-.PHONY: help run test quick lint bench asan cover clean
+.PHONY: help run test quick lint bench compare asan cover clean
 
 help:  ## these lines
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/'
@@ -35,11 +35,15 @@ lint: $(VENV)/.ready  ## formatting, linters and types
 
 bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand and the roofline (Debian's gearman-job-server must be installed), with other pools, asyncio beside blocking, and durable jobs
 	$(BIN)/python benchmarks/gil.py
-	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/compare.py --only loads
 	$(BIN)/python benchmarks/pool.py
 	$(BIN)/python benchmarks/aio.py
 	$(BIN)/python benchmarks/durable.py
 	$(BIN)/python benchmarks/durable_restart.py
+
+compare: $(RELEASE) build/peers/.unpacked  ## fastgear beside other job servers, in 40 minutes: tables into README.md and docs/, pictures; QUICK=1 shows a few in minutes
+	$(BIN)/python benchmarks/compare.py --save build/compare.json \
+	$(if $(QUICK),--quick --pictures build/pictures,--page docs/speed.md README.md --pictures docs/pictures)
 
 # Not what measures times, nor what starts one process after the other: the C code in those is the same.
 NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats functional/test_aio functional/test_aio_hard_times \
@@ -75,6 +79,13 @@ $(VENV)/.ready: pyproject.toml | needs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip 'setuptools>=77' wheel
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev psutil cloudpickle
 	touch $@
+
+# Perl's Gearman::Server is unpacked and not installed, since its command has the name of gearmand's. It may be missing.
+PERL_PACKAGES := gearman-server libdanga-socket-perl libsys-syscall-perl
+build/peers/.unpacked:
+	@mkdir -p build/peers && cd build/peers && { apt-get download --quiet $(PERL_PACKAGES) >/dev/null 2>&1 \
+	&& for package in *.deb; do dpkg -x "$$package" .; done || echo "Debian's gearman-server cannot be had here"; }
+	@touch $@
 
 $(RELEASE): $(VENV)/.ready setup.py $(SOURCES)
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""fastgear serve beside Debian's gearmand and the roofline, under the same load, in one run.
+"""fastgear serve beside other job servers, under the same loads, in one run: tables in Markdown, and pictures of curves.
 
-    python benchmarks/compare.py [--jobs 100000] [--rounds 5]
+    python benchmarks/compare.py [--quick] [--only loads,fill,...] [--peers fastgear,gearmand,...] [--rounds 3]
+                                 [--save FILE.json] [--load FILE.json] [--page FILE.md ...] [--pictures FOLDER]
 
-The servers take turns, each round with fresh processes; what is shown is the median of the rounds, with the lowest and
-the highest. CPU is what the kernel counted for the server's threads during the load, over the number of jobs. The load
-is `fastgear bench`, which checks what it counts. The roofline is roofline.c: the same bytes passed along, and nothing else.
+The servers take turns, each point with a fresh process; shown is the median of the rounds, with the lowest and the highest.
+CPU is what the kernel counted for the server's threads during the load, over the number of jobs. The load is `fastgear bench`,
+which checks what it counts. The roofline is roofline.c: the same bytes passed along, and nothing else. A server that needs more
+than the time or memory of a point is stopped there, and its curve ends. What takes longer than 20 s is measured once.
 """
 
 from __future__ import annotations
@@ -14,185 +16,169 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import signal
-import socket
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-from fastgear.version import VERSION
+from peers.axes import CURVES, Curve
+from peers.pictures import draw
+from peers.points import Measured
+from peers.rounds import Limits, Results, run
+from peers.servers import PEERS, Peer
+from peers.tables import curve_table, loads_table, replace_parts, summary_table
 
-HERE = Path(__file__).parent
-GEARMAND = shutil.which("gearmand", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-ROOFLINE = HERE.parent / "build" / "roofline"
-LIMIT_S = 120
-FULL = 0.9  # of a CPU: the load could not do much more
-
-
-@dataclass(frozen=True)
-class Measured:
-    jobs_per_s: float
-    cpu_us: float
-    p50_us: float
-    load_share: float  # of a CPU, by the load itself
-
-
-@dataclass(frozen=True)
-class Load:
-    title: str
-    words: str  # for fastgear bench
-    share: float = 1.0  # of --jobs
-
-    def run(self, port: int, pid: int, jobs: int) -> Measured:
-        """Raises CalledProcessError when something is wrong, or the load is not done in time."""
-        numbers = ["--count", str(jobs), "--seconds", str(LIMIT_S), "--warm-up", "0.2", "--pid", str(pid), "--json"]
-        command = [sys.executable, "-m", "fastgear", "bench", *self.words.split(), "--server", f"127.0.0.1:{port}"]
-        done = subprocess.run([*command, *numbers], check=True, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S + 60)
-        found = json.loads(done.stdout)
-        if found["requests"] != jobs:
-            sys.exit(f"{found['requests']:,} of {jobs:,} jobs after {LIMIT_S} s")
-        cpu_us, p50_us = found["target"]["cpu_us_per_request"], found["latency_us"]["p50"]
-        return Measured(found["per_s"], cpu_us, p50_us, found["own_cpu_share"])
-
-
-LOADS = (
-    Load("8 clients, 8 workers, one job each", "foreground"),
-    Load("8 clients, 8 workers, 32 in flight", "foreground --pipeline 32 --grabs 32", share=4),
-    Load("1 client, 1 worker, one job at a time", "foreground --clients 1 --workers 1", share=0.1),
-    Load("4 connections, 100 echoes in flight", "echo --clients 4 --pipeline 100", share=10),
-)
-
-
-def fastgear_command(port: int) -> list[str]:
-    return [sys.executable, "-m", "fastgear", "serve", "--listen", f"127.0.0.1:{port}"]
-
-
-def gearmand_command(port: int) -> list[str]:
-    return [str(GEARMAND), "-p", str(port), "-L", "127.0.0.1", "-l", "stderr"]
-
-
-def one_thread_command(port: int) -> list[str]:
-    return [*gearmand_command(port), "-t", "1"]
-
-
-def roofline_command(port: int) -> list[str]:
-    return [str(ROOFLINE), str(port)]
-
-
-SERVERS: dict[str, Callable[[int], list[str]]] = {
-    "fastgear": fastgear_command,
-    "roofline": roofline_command,
-    "gearmand": gearmand_command,
-    "gearmand -t 1": one_thread_command,
+QUICK_MOST = {
+    "fill": 100_000,
+    "drain": 100_000,
+    "functions": 1000,
+    "sleepers": 500,
+    "connections": 1000,
+    "payload": 1 << 20,
 }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def chosen(names: str, all_names: Sequence[str], what: str) -> list[str]:
+    """Raises SystemExit for a name that there is not."""
+    found = [name.strip() for name in names.split(",")] if names else list(all_names)
+    for name in found:
+        if name not in all_names:
+            sys.exit(f"there is no {what} {name!r}; there are {', '.join(all_names)}")
+    return found
 
 
-@contextmanager
-def running(command: Callable[[int], list[str]], folder: Path) -> Iterator[tuple[int, int]]:
-    """A server process, up and listening: its pid and port."""
-    port = free_port()
-    with (
-        open(folder / "server.log", "w") as log,
-        subprocess.Popen(command(port), stdout=log, stderr=log, cwd=folder) as process,
-    ):
-        try:
-            wait_until_up(process, port)
-            yield process.pid, port
-        finally:
-            stop(process)
+def choose_curves(args: argparse.Namespace) -> list[Curve]:
+    names = chosen(args.only, [curve.name for curve in CURVES], "curve")
+    found = []
+    for curve in (curve for curve in CURVES if curve.name in names):
+        most = args.most if args.most is not None else QUICK_MOST.get(curve.name) if args.quick else None
+        points = [point for point in curve.points if most is None or not curve.pictured or point.value <= most]
+        if points:
+            found.append(replace(curve, points=tuple(points)))
+    return found
 
 
-def wait_until_up(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 20
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with socket.create_connection(("127.0.0.1", port), 1) as sock:
-                sock.sendall(b"version\n")
-                if sock.recv(100):
-                    return
-        except OSError:
-            time.sleep(0.01)
-    sys.exit(f"{process.args!r} did not come up")
+def choose_peers(args: argparse.Namespace) -> list[Peer]:
+    """Those that are here; of the others a sentence."""
+    names = chosen(args.peers, [peer.name for peer in PEERS], "server")
+    found = []
+    for peer in (peer for peer in PEERS if peer.name in names):
+        if peer.version():
+            found.append(peer)
+        else:
+            print(f"{peer.name} is not here, and is left out; {peer.missing}", file=sys.stderr)
+    if not found:
+        sys.exit("there is no server to measure")
+    return found
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
+def about(peers: Sequence[Peer]) -> str:
+    """What was measured, and where."""
+    versions = ", ".join(dict.fromkeys(peer.version() for peer in peers))
+    busy = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    system = f"Linux {'.'.join(platform.release().split('.')[:2])}, {platform.machine()}"
+    return f"{datetime.now(timezone.utc):%Y-%m-%d}: {versions}; {system}, {os.cpu_count()} CPUs, load average {busy} before"
 
 
-def measure(command: Callable[[int], list[str]], load: Load, jobs: int, folder: Path) -> Measured:
-    with running(command, folder) as (pid, port):
-        return load.run(port, pid, jobs)
+def in_turn(results: Results) -> str:
+    """How many rounds there were."""
+    counts = [len(found) for rows in results.rounds.values() for row in rows.values() for found in row.values()]
+    most = max(counts, default=0)
+    return f"{most} rounds in turn: median (least to most)" if most > 1 else "one round"
 
 
-def compile_roofline() -> None:
-    source = HERE / "roofline.c"
-    if not ROOFLINE.exists() or ROOFLINE.stat().st_mtime < source.stat().st_mtime:
-        ROOFLINE.parent.mkdir(exist_ok=True)
-        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", str(ROOFLINE), str(source)], check=True)
+def saved(results: Results, said: str) -> dict[str, Any]:
+    rounds = {
+        curve: {
+            point: {peer: [asdict(one) for one in found] for peer, found in row.items()} for point, row in rows.items()
+        }
+        for curve, rows in results.rounds.items()
+    }
+    return {"about": said, "rounds": rounds, "stopped": results.stopped}
 
 
-def spread(values: list[float], digits: int) -> str:
-    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+def loaded(path: str) -> tuple[Results, str]:
+    found = json.loads(Path(path).read_text())
+    rounds = {
+        curve: {
+            point: {peer: [Measured(**one) for one in got] for peer, got in row.items()} for point, row in rows.items()
+        }
+        for curve, rows in found["rounds"].items()
+    }
+    return Results(rounds, found["stopped"]), found["about"]
 
 
-def show(load: Load, jobs: int, results: dict[str, list[Measured]]) -> None:
-    print(f"\n{load.title}; {jobs:,} of 16 bytes")
-    print(
-        f"  {'server':<14} {'jobs/s':>30} {'server CPU, µs a job':>28} {'p50, µs':>24} {'load CPU':>8}   against fastgear"
+def only_measured(curves: Sequence[Curve], results: Results) -> list[Curve]:
+    """Of what was saved."""
+    return [
+        replace(curve, points=tuple(point for point in curve.points if point.label in results.rounds[curve.name]))
+        for curve in curves
+        if curve.name in results.rounds
+    ]
+
+
+def parts(curves: Sequence[Curve], results: Results, said: str) -> dict[str, str]:
+    """Tables by name."""
+    made = {curve.name: (curve_table if curve.pictured else loads_table)(curve, results) for curve in curves}
+    if len(curves) == len(CURVES):  # else a page would lose what was measured of the others
+        made |= {"about": said, "summary": summary_table([curve for curve in curves if curve.pictured], results)}
+    return made
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="minutes: one round, and none of the large values")
+    add("--only", default="", metavar="CURVES", help=f"of {', '.join(curve.name for curve in CURVES)}")
+    add("--peers", default="", metavar="SERVERS", help=f"of {', '.join(peer.name for peer in PEERS)}")
+    add("--rounds", type=int, help="default: 3")
+    add("--seconds", type=float, help="of measuring, where a point does not say how many jobs (default: 0.8)")
+    add("--most", type=int, metavar="N", help="leave out larger values")
+    add(
+        "--point-limit",
+        type=float,
+        metavar="S",
+        help="stop a server that takes longer at a point (default: 20; 10 M jobs: 60, 100; quick: 5)",
     )
-    base = results["fastgear"]
-    for name, rounds in results.items():
-        rate = statistics.median(one.jobs_per_s / other.jobs_per_s for one, other in zip(rounds, base, strict=True))
-        share = statistics.median(one.load_share for one in rounds)
-        cpu = statistics.median(one.cpu_us / other.cpu_us for one, other in zip(rounds, base, strict=True))
-        print(
-            f"  {name:<14} {spread([one.jobs_per_s for one in rounds], 0):>30} {spread([one.cpu_us for one in rounds], 2):>28}"
-            f" {spread([one.p50_us for one in rounds], 0):>24} {share:>8.0%}"
-            f"   {rate:.2f} x jobs/s, {cpu:.2f} x CPU{'; the load is the limit' if share > FULL else ''}"
-        )
+    add("--limit", type=float, default=40, metavar="MIN", help="begin no round that would pass it (default: 40)")
+    add("--save", metavar="FILE.json", help="all figures")
+    add("--load", metavar="FILE.json", help="show those, and measure nothing")
+    add("--quiet", action="store_true", help="no lines of progress")
+    add("--page", nargs="*", default=[], metavar="FILE.md", help="put the tables between its marks")
+    add("--pictures", metavar="FOLDER", help="draw the curves there")
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
-    if GEARMAND is None:
-        sys.exit("there is no gearmand to compare with; Debian: apt-get install gearman-job-server")
-    said = subprocess.run([GEARMAND, "--version"], capture_output=True, text=True, check=False).stdout
-    peer = said.strip().partition(" - ")[0]
-    print(f"fastgear {VERSION}, {peer}, Python {platform.python_version()}, {platform.machine()},")
-    print(
-        f"Linux {platform.release()}, {os.cpu_count()} CPUs; {args.rounds} rounds, the servers in turn: median (least to most)"
-    )
-    compile_roofline()
-    with tempfile.TemporaryDirectory(prefix="fastgear-bench-") as name:
-        folder = Path(name)
-        for load in LOADS:
-            jobs = max(1, int(args.jobs * load.share))
-            results: dict[str, list[Measured]] = {server: [] for server in SERVERS}
-            for _ in range(args.rounds):
-                for server, command in SERVERS.items():
-                    results[server].append(measure(command, load, jobs, folder))
-            show(load, jobs, results)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of what ends the servers
+    args = parsed()
+    curves = choose_curves(args)
+    if args.load:
+        results, said = loaded(args.load)
+        curves = only_measured(curves, results)
+    else:
+        peers = choose_peers(args)
+        rounds = args.rounds or (1 if args.quick else 3)
+        seconds = args.seconds or (0.3 if args.quick else 0.8)
+        point_s = args.point_limit or (5.0 if args.quick else float("inf"))
+        said = about(peers)
+        if not args.quiet:
+            print(said, file=sys.stderr)
+        results = run(curves, peers, Limits(rounds, seconds, point_s, args.limit * 60, args.quiet))
+    if args.save:
+        Path(args.save).write_text(json.dumps(saved(results, said), indent=1))
+    said = f"{said}; {in_turn(results)}"
+    made = parts(curves, results, said)
+    print(said)
+    for curve in curves:
+        print(f"\n{curve.title}: fastgear bench {curve.points[-1].words}\n\n{made[curve.name]}")
+    for page in args.page:
+        Path(page).write_text(replace_parts(Path(page).read_text(), made))
+    if args.pictures:
+        draw(curves, results, Path(args.pictures))
 
 
 if __name__ == "__main__":

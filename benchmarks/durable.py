@@ -26,11 +26,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from compare import GEARMAND, running, spread
 from durables.flood import Flooded, flood, one_at_a_time, requests
 from durables.foreground import foreground
 from durables.servers import MISSING, Command, fastgear_on, gearmand_on
 from durables.wire import connect
+from peers.servers import GEARMAND, running
+from peers.tables import spread
 
 from fastgear.bench.target import Target, cpu_ns
 from fastgear.version import VERSION

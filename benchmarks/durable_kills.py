@@ -31,11 +31,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compare import free_port
 from durables.ledger import Ledger
 from durables.load import LATEST_S, Load
 from durables.power import POWER_WENT, compile_shim, environment, without_power
 from durables.servers import GEARMAND, MISSING, Command, Life, fastgear_on, gearmand_on, life
+from peers.servers import free_port
 
 from fastgear.storage.sqlite import SqliteStore
 from fastgear.version import VERSION

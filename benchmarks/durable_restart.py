@@ -26,7 +26,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
-from compare import free_port
 from durables.flood import FUNCTION, requests
 from durables.servers import GEARMAND, MISSING, Command, fastgear_on, gearmand_on, life
 from durables.wire import (
@@ -39,6 +38,7 @@ from durables.wire import (
     Peer,
     request,
 )
+from peers.servers import free_port
 
 from fastgear.version import VERSION
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["bench", "run_bench"]
+__all__ = ["FOLDER", "bench", "run_bench"]
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compare import GEARMAND, fastgear_command, gearmand_command
+from peers.servers import GEARMAND, fastgear_command, gearmand_command
 
 from durables.wire import HERE
 

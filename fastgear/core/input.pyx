@@ -9,7 +9,7 @@ answer has left.
 from libc.string cimport memchr, memcpy
 
 from fastgear.base.alloc cimport fg_free, fg_malloc, fg_realloc
-from fastgear.base.blob cimport blob_new, blob_release, blob_resize, blob_t
+from fastgear.base.blob cimport blob_new, blob_release, blob_resize, blob_t, shelf_put, shelf_take
 from fastgear.base.check cimport fg_check
 from fastgear.base.status cimport FG_NEED_MORE, FG_OK
 from fastgear.core.admin cimport answer_line, is_question
@@ -234,7 +234,9 @@ cdef size_t begin_large(
         return 0
     if not is_report(packet) and memory_is_short(state, packet.data_length):
         return refuse(state, peer, packet, "QUEUE_ERROR", NO_ROOM)
-    peer.blob = blob_new(min(packet.data_length, max(packet.data.length, <size_t>FIRST_BLOB)))
+    peer.blob = shelf_take(&state.spares, packet.data_length)
+    if peer.blob == NULL:
+        peer.blob = blob_new(min(packet.data_length, max(packet.data.length, <size_t>FIRST_BLOB)))
     if peer.blob == NULL:
         if is_report(packet):
             refuse_report(state, peer, packet.args[0])
@@ -306,7 +308,7 @@ cdef void input_filled(state_t* state, peer_t* peer, size_t length) noexcept nog
     state.speaker = peer
     dispatch(state, peer, &peer.head)
     state.speaker = NULL
-    blob_release(blob)
+    shelf_put(&state.spares, blob)
     drop_rest(peer)
     half_note(state, peer)
 

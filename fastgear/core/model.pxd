@@ -9,7 +9,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastgear.base.bitset cimport bitset_t
-from fastgear.base.blob cimport blob_t
+from fastgear.base.blob cimport blob_t, shelf_t
 from fastgear.base.buffer cimport buffer_t
 from fastgear.base.heap cimport heap_entry_t, heap_t
 from fastgear.base.list cimport link_t
@@ -254,6 +254,7 @@ ctypedef struct state_t:
     size_t prefix_length
     char version[32]
     uint64_t memory             # bytes of all jobs, waits and workloads, those under way included
+    shelf_t spares              # blobs of large packets to be used again; those that nobody else holds are not in `memory`
     uint64_t output             # bytes that wait to be sent; a blob counts as often as it is to be sent
     uint64_t effort             # work done so far, in pieces of about 100 ns; only for what may take long
     uint64_t effort_before      # what it was when the turn began

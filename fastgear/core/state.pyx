@@ -3,6 +3,7 @@
 
 from libc.string cimport memcpy, memset, strlen
 
+from fastgear.base.blob cimport shelf_clear
 from fastgear.base.buffer cimport buffer_length
 from fastgear.base.heap cimport heap_entry_t, heap_top
 from fastgear.base.list cimport list_first, list_init, list_is_empty
@@ -51,6 +52,7 @@ cdef void state_free(state_t* state) noexcept nogil:
     queues_free(state)
     workers_free(state)
     functions_free(state)
+    shelf_clear(&state.spares)
 
 
 cdef void state_set_time(state_t* state, int64_t now_ns, int64_t now_wall_ns) noexcept nogil:

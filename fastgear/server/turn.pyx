@@ -9,6 +9,7 @@ together.
 from libc.stdint cimport int64_t, uint64_t
 
 from fastgear.base.alloc cimport fg_free
+from fastgear.base.blob cimport shelf_clear
 from fastgear.base.buffer cimport buffer_length
 from fastgear.base.list cimport link_t, list_first, list_is_empty
 from fastgear.base.status cimport FG_OK
@@ -182,6 +183,7 @@ cdef inline int64_t sooner(int64_t due_ns, loop_t* loop) noexcept nogil:
 cdef void give_memory_back(loop_t* loop) noexcept nogil:
     """Nothing happened for a while: let the system have what a burst has left behind."""
     if loop.memory_peak > loop.state.memory + loop.state.output + GIVE_BACK:
+        shelf_clear(&loop.state.spares)
         malloc_trim(0)
         loop.memory_peak = loop.state.memory + loop.state.output
 

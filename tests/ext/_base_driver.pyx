@@ -10,7 +10,10 @@ from fastgear.base.alloc cimport fg_calloc, fg_free, fg_malloc
 from fastgear.base.bitset cimport (
     bitset_add, bitset_discard, bitset_free, bitset_has, bitset_init, bitset_last_common, bitset_t,
 )
-from fastgear.base.blob cimport blob_hold, blob_new, blob_release, blob_resize, blob_t
+from fastgear.base.blob cimport (
+    SHELF_BYTES, SHELF_LEAST, blob_hold, blob_new, blob_release, blob_resize, blob_t, shelf_clear, shelf_put, shelf_t,
+    shelf_take,
+)
 from fastgear.base.buffer cimport (
     buffer_append, buffer_append_blob, buffer_commit, buffer_consume, buffer_free, buffer_gather, buffer_init,
     buffer_length, buffer_reserve, buffer_t, piece_t,
@@ -362,3 +365,40 @@ def sip(bytes content not None, uint64_t k0, uint64_t k1):
 
 def mix(uint64_t number):
     return hash_u64(number)
+
+
+cdef class Shelf:
+    """Blobs are known by their addresses. `hold` is a second owner's reference."""
+
+    cdef shelf_t shelf
+
+    LEAST, MOST = SHELF_LEAST, SHELF_BYTES
+
+    def __dealloc__(self):
+        shelf_clear(&self.shelf)
+
+    def new(self, size_t capacity):
+        return <size_t>blob_new(capacity)
+
+    def hold(self, size_t blob):
+        blob_hold(<blob_t*>blob)
+
+    def release(self, size_t blob):
+        blob_release(<blob_t*>blob)
+
+    def put(self, size_t blob):
+        shelf_put(&self.shelf, <blob_t*>blob)
+
+    def take(self, size_t length):
+        cdef blob_t* blob = shelf_take(&self.shelf, length)
+        if blob == NULL:
+            return None
+        assert blob.references == 1 and blob.length == 0 and blob.capacity >= length
+        return <size_t>blob
+
+    def clear(self):
+        shelf_clear(&self.shelf)
+
+    @property
+    def bytes(self):
+        return self.shelf.bytes

@@ -27,6 +27,9 @@ from servers import RunningServer, run_server
 from speak import Packet, cut, request
 
 from fastgear import Client, ConnectionLost, JobFailed, JobTimeout, Worker, WorkerJob
+from fastgear.addresses import Address
+from fastgear.bench.bench import bench
+from fastgear.bench.plan import Plan
 from fastgear.testing import GearmanServer
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has these pains")
@@ -266,6 +269,22 @@ def test_p34_a_burst_of_jobs_leaves_no_memory_behind(tmp_path: Path) -> None:
             time.sleep(0.1)
         assert burst > 30 << 20
         assert process.memory_info().rss - before < burst / 5
+
+
+@pytest.mark.skipif("os.environ.get('FASTGEAR_ASAN') == '1'", reason="the sanitizer keeps freed memory")
+def test_large_packets_use_memory_again(tmp_path: Path) -> None:
+    def do(jobs: int) -> None:
+        bench(Address.parse(running.address), Plan(clients=1, workers=1, payload=2 << 20, count=jobs, warm_up=0))
+
+    with run_server("fastgear", tmp_path) as running:
+        do(5)
+        before = page_faults(running.pid)
+        do(20)
+        assert page_faults(running.pid) - before < 20 * 1024 / 4, "fresh memory would be 1,024 pages for each"
+
+
+def page_faults(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[7])
 
 
 FEW_DESCRIPTORS = 256

@@ -264,6 +264,41 @@ def test_a_blob_keeps_its_bytes_when_it_grows_and_when_it_cannot(base: Any, fail
     assert not blob.resize(200_000) and bytes(blob) == b"abc" and blob.capacity == 100_000
 
 
+# -- shelf
+
+
+def test_a_blob_on_a_shelf_is_used_again_once_nobody_else_holds_it(base: Any) -> None:
+    shelf, size = base.Shelf(), base.Shelf.LEAST
+    blob = shelf.new(size)
+    shelf.hold(blob)
+    shelf.put(blob)
+    assert shelf.bytes == size and shelf.take(size) is None
+    shelf.release(blob)
+    assert shelf.take(size + 1) is None, "too small"
+    assert shelf.take(size // 2 - 1) is None, "more than half of it would be empty"
+    assert shelf.take(size) == blob and shelf.bytes == 0 and shelf.take(size) is None
+    shelf.put(blob)
+    assert shelf.take(size // 2) == blob
+    shelf.release(blob)
+
+
+def test_a_shelf_keeps_no_more_than_it_may(base: Any) -> None:
+    shelf, least, most = base.Shelf(), base.Shelf.LEAST, base.Shelf.MOST
+    shelf.put(shelf.new(least - 1))
+    shelf.put(shelf.new(most + 1))
+    assert shelf.bytes == 0
+    for number in range(100):
+        shelf.put(shelf.new(least + number))
+    assert shelf.bytes == sum(least + number for number in range(84, 100)), "the latest"
+    for _ in range(3):
+        shelf.put(shelf.new(most // 2))
+        assert shelf.bytes <= most
+    shelf.put(shelf.new(most))
+    assert shelf.bytes == most
+    shelf.clear()
+    assert shelf.bytes == 0
+
+
 # -- buffer
 
 CHUNKS = st.one_of(

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""The program that compares job servers, briefly, with fastgear alone. Its figures are not looked at, only that they are there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from benches import FOLDER, bench
+
+pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="it starts the servers itself")
+
+BRIEFLY = ("--peers", "fastgear", "--rounds", "1", "--seconds", "0.05", "--quiet")
+
+
+def rows(output: str) -> dict[str, str]:
+    """Of all tables, the first cell and the second."""
+    cells = [line.split("|") for line in output.splitlines() if line.startswith("| ")]
+    return {found[1].strip(): found[2].strip() for found in cells}
+
+
+def test_loads() -> None:
+    found = rows(bench("compare.py", *BRIEFLY, "--only", "loads"))
+    titles = [title for title, server in found.items() if server == "fastgear"]
+    assert len(titles) == 4 and "4 connections, 100 echoes in flight" in titles
+
+
+def test_curves_are_saved_and_shown_again(tmp_path: Path) -> None:
+    saved, page = tmp_path / "saved.json", tmp_path / "page.md"
+    words = ("--only", "fill,payload", "--most", "1000")
+    found = rows(bench("compare.py", *BRIEFLY, *words, "--save", str(saved)))
+    assert found["bytes of the workload; server CPU, µs a job"] == "fastgear" and found["256 B"]
+    assert {"1 k", "0 B", "16 B"} < found.keys()
+    kept = json.loads(saved.read_text())
+    assert kept["rounds"]["fill"]["1 k"]["fastgear"][0]["jobs"] == 1000 and kept["about"].startswith("20")
+    page.write_text(
+        "<!-- fill -->\n<!-- end -->\nbefore\n<!-- payload -->\nold\n<!-- end -->\nafter\n<!-- nothing -->\n<!-- end -->\n"
+    )
+    shown = rows(bench("compare.py", "--load", str(saved), "--page", str(page)))
+    assert shown == found
+    text = page.read_text()
+    assert "|\n<!-- end -->\nbefore\n<!-- payload -->\n| bytes of" in text and text.endswith(
+        "after\n<!-- nothing -->\n<!-- end -->\n"
+    )
+    assert "old" not in text
+
+
+def test_a_server_that_takes_too_long_is_stopped() -> None:
+    words = ("--only", "fill", "--most", "100000", "--point-limit", "0.01")
+    found = bench("compare.py", *BRIEFLY, *words)
+    assert rows(found)["1 k"] == "more than 0.01 s" and rows(found)["10 k"] == "", "it does not go on to larger values"
+
+
+def test_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    words = ("--only", "functions", "--most", "10", "--pictures", str(tmp_path))
+    found = rows(bench("compare.py", *BRIEFLY, *words))
+    assert found["last over 1"].endswith(" x")
+    picture = tmp_path / "functions.svg"
+    assert picture.stat().st_size < 60_000
+    texts = "".join(ElementTree.fromstring(picture.read_text()).itertext())
+    assert "functions of each worker" in texts and "fastgear" in texts
+
+
+def test_no_pictures_without_matplotlib(tmp_path: Path) -> None:
+    program = f"import sys; sys.modules['matplotlib'] = None; sys.path.insert(0, {str(FOLDER)!r})\n"
+    program += "from pathlib import Path; from peers.pictures import draw; from peers.rounds import Results\n"
+    program += f"assert draw([], Results(), Path({str(tmp_path)!r})) == []"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.startswith("no pictures: ") and not list(tmp_path.iterdir())
+
+
+def test_names_that_there_are_not() -> None:
+    command = [sys.executable, str(FOLDER / "compare.py"), "--peers", "rabbit"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and done.stderr.startswith(
+        "there is no server 'rabbit'; there are fastgear, roofline, "
+    )
