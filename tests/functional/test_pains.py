@@ -373,26 +373,38 @@ def test_p50_a_server_that_stands_still_keeps_no_worker_from_the_other(tmp_path:
 @pytest.mark.parametrize("leave", ["os._exit(0)", "sys.exit(0)", "return"])
 def test_p52_a_fork_in_a_job_does_not_end_it(server: GearmanServer, leave: str, tmp_path: Path) -> None:
     program = f"""
-import os, sys, time, fastgear
+import os, sys, threading, time, fastgear
 worker = fastgear.Worker(sys.argv[1])
+def lock(locked, forked):  # as the thread does that has connected and says so
+    with worker._wake_lock:
+        locked.set()
+        forked.wait()
 def fork(job):
+    locked, forked = threading.Event(), threading.Event()
+    threading.Thread(target=lock, args=(locked, forked)).start()
+    locked.wait()
     pid = os.fork()
     if pid == 0:
         {leave}
+    forked.set()
     os.waitpid(pid, 0)
     time.sleep(0.1)
     return b"by the parent"
 worker.register("fork", fork)
 worker.run()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", program, server.address], cwd=tmp_path, stderr=subprocess.DEVNULL
-    ) as process:
-        with Client(server.address) as client:
-            for _ in range(3):
-                assert client.submit("fork").result(timeout=10) == b"by the parent"
-            assert server.snapshot().counters["lost_total"] == 0
-        process.terminate()
+    command = [sys.executable, "-c", program, server.address]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            with Client(server.address) as client:
+                for _ in range(3):
+                    assert client.submit("fork").result(timeout=10) == b"by the parent"
+                assert server.snapshot().counters["lost_total"] == 0
+            process.terminate()
+            process.wait(10)
+        finally:  # or else one that hangs, or its child, would be waited for for ever
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_p55_magic_words_and_odd_sizes_in_the_data(server: GearmanServer, run_worker: Run) -> None:
