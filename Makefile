@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVER ?= fastgear
 SOURCES := $(shell find fastgear -name '*.py' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.pyi')
+# Tests start hundreds of interpreters: where this is set, each would compile all that it imports once more.
+unexport PYTHONDONTWRITEBYTECODE
 # Which sources there are, so that one that goes or comes is a change too.
 DEBUG := build/debug/.built
 ASAN := build/asan/.built
