@@ -26,7 +26,7 @@ class RunningServer:
     kind: str
     host: str
     port: int
-    pid: int
+    pid: int | None  # none of its own
     unix: str | None = None
 
     @property
