@@ -23,7 +23,7 @@ run: $(RELEASE)  ## set up everything and run the demo: count words on all CPUs 
 	@folder=$(if $(FOLDER),"$$(realpath $(FOLDER))"); cd / && "$(CURDIR)/$(BIN)/fastgear" demo $$folder
 
 test: $(DEBUG)  ## set up everything and run all tests, on a build with its checks switched on
-	PYTHONPATH="$(CURDIR)/build/debug" $(BIN)/pytest --server=$(SERVER) tests
+	PYTHONPATH="$(CURDIR)/build/debug" $(BIN)/python tests/side_by_side.py --server=$(SERVER) tests
 
 quick: $(DEBUG)  ## the tests that take milliseconds
 	PYTHONPATH="$(CURDIR)/build/debug" $(BIN)/pytest tests/unit tests/wire tests/core

@@ -219,6 +219,7 @@ def test_a_peer_that_does_not_read_holds_up_the_stop_for_a_bounded_time(
         assert time.monotonic() - start < limit
 
 
+@pytest.mark.alone("a second or less is measured")
 def test_idle_connections_do_not_hold_up_the_stop(listen: str) -> None:
     with Server(listen) as server:
         socks = [connect(server) for _ in range(50)]

@@ -324,6 +324,7 @@ def test_submit_many_consumes_no_more_than_its_window(address: str, run: Run, ki
     run(main())
 
 
+@pytest.mark.alone("a second or less is measured")
 @pytest.mark.parametrize("kind", ["iterable", "asynchronous"])
 def test_workloads_that_come_slowly_or_raise(address: str, run: Run, kind: str) -> None:
     def raising() -> Iterator[bytes]:

@@ -256,6 +256,7 @@ print(done)
 """
 
 
+@pytest.mark.alone("a second or less is measured")
 @pytest.mark.skipif("os.environ.get('FASTGEAR_COVERAGE') == '1'", reason="tracing takes the GIL in every function")
 def test_jobs_go_on_while_the_program_holds_the_gil(tmp_path: Path) -> None:
     (tmp_path / "hold.py").write_text(textwrap.dedent(HOLD))

@@ -149,6 +149,7 @@ def test_p7_a_job_that_kills_its_workers_is_given_up_after_so_many(tmp_path: Pat
         assert died == 3
 
 
+@pytest.mark.alone("a second or less is measured")
 def test_p8_two_hundred_workers_killed_in_mid_job_cost_no_job_and_no_time(server: GearmanServer) -> None:
     with closing(Raw(server.address)) as client, closing(Raw(server.address)) as good:
         good.say("CAN_DO", b"f")
@@ -172,6 +173,7 @@ def test_p8_two_hundred_workers_killed_in_mid_job_cost_no_job_and_no_time(server
         assert server.jobs == ()
 
 
+@pytest.mark.alone("a second or less is measured")
 def test_p9_waiting_for_a_function_that_nobody_does_ends_in_time(server: GearmanServer) -> None:
     with Client(server.address) as client:
         job = client.submit("nobody", b"")
@@ -347,6 +349,7 @@ def test_p49_a_submission_cut_at_any_byte_is_done_once_or_known_to_be_in_doubt(s
     assert 0 < known < 100, "some are cut before they are whole, some after"
 
 
+@pytest.mark.alone("a second or less is measured")
 def test_p50_a_server_that_stands_still_keeps_no_worker_from_the_other(tmp_path: Path, run_worker: Run) -> None:
     with ExitStack() as stack:
         servers = []
