@@ -43,15 +43,15 @@ bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand and
 	$(BIN)/python benchmarks/durable.py
 	$(BIN)/python benchmarks/durable_restart.py
 
-# Not what measures times, nor what starts one process after the other: the C code in those is the same.
-NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats functional/test_aio functional/test_aio_hard_times \
-	functional/test_durable_benchmarks functional/test_serve_options functional/test_serve_as_service \
-	functional/test_supervisor functional/test_cli
+# Not what measures times, nor what starts one process after the other or is about other libraries: the C code in those is the same.
+NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats pool/test_ecosystem pool/test_progress functional/test_aio \
+	functional/test_aio_hard_times functional/test_durable_benchmarks functional/test_serve_options \
+	functional/test_serve_as_service functional/test_supervisor functional/test_cli functional/test_plugin
 
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:handle_segv=0 FASTGEAR_ASAN=1 \
+	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:handle_segv=0 FASTGEAR_ASAN=1 FASTGEAR_EXAMPLES=50 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	$(BIN)/pytest tests/unit tests/wire tests/core tests/functional tests/adversity tests/pool \
+	$(BIN)/python tests/side_by_side.py tests/unit tests/wire tests/core tests/functional tests/adversity tests/pool \
 	$(NOT_ASAN:%=--ignore=tests/%.py)
 
 cover: $(COVER)  ## line coverage of Cython and Python code; needs Python 3.11, Cython cannot trace later ones
