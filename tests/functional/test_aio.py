@@ -910,4 +910,7 @@ def test_the_example_of_the_readme_works(tmp_path: Path) -> None:
     example = next(code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "fastgear.aio" in code)
     command = [sys.executable, "-X", "dev", "-c", example]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "b'half of it'\nb'olleh'\n", "")
+    said = [
+        line for line in done.stderr.splitlines() if not re.search(r" took \d+\.\d+ seconds$", line)
+    ]  # of a busy machine
+    assert (done.returncode, done.stdout, said) == (0, "b'half of it'\nb'olleh'\n", [])
