@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVER ?= fastgear
 SOURCES := $(shell find fastgear -name '*.py' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.pyi')
+# Tests start hundreds of interpreters: where this is set, each would compile all that it imports once more.
+unexport PYTHONDONTWRITEBYTECODE
 # Which sources there are, so that one that goes or comes is a change too.
 DEBUG := build/debug/.built
 ASAN := build/asan/.built
@@ -21,7 +23,7 @@ run: $(RELEASE)  ## set up everything and run the demo: count words on all CPUs 
 	@folder=$(if $(FOLDER),"$$(realpath $(FOLDER))"); cd / && "$(CURDIR)/$(BIN)/fastgear" demo $$folder
 
 test: $(DEBUG)  ## set up everything and run all tests, on a build with its checks switched on
-	PYTHONPATH="$(CURDIR)/build/debug" $(BIN)/pytest --server=$(SERVER) tests
+	PYTHONPATH="$(CURDIR)/build/debug" $(BIN)/python tests/side_by_side.py --server=$(SERVER) tests
 
 quick: $(DEBUG)  ## the tests that take milliseconds
 	PYTHONPATH="$(CURDIR)/build/debug" $(BIN)/pytest tests/unit tests/wire tests/core
@@ -45,15 +47,15 @@ compare: $(RELEASE) build/peers/.unpacked  ## fastgear beside other job servers,
 	$(BIN)/python benchmarks/compare.py --save build/compare.json \
 	$(if $(QUICK),--quick --pictures build/pictures,--page docs/speed.md README.md --pictures docs/pictures)
 
-# Not what measures times, nor what starts one process after the other: the C code in those is the same.
-NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats functional/test_aio functional/test_aio_hard_times \
-	functional/test_durable_benchmarks functional/test_serve_options functional/test_serve_as_service \
-	functional/test_supervisor functional/test_cli
+# Not what measures times, nor what starts one process after the other or is about other libraries: the C code in those is the same.
+NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats pool/test_ecosystem pool/test_progress functional/test_aio \
+	functional/test_aio_hard_times functional/test_durable_benchmarks functional/test_serve_options \
+	functional/test_serve_as_service functional/test_supervisor functional/test_cli functional/test_plugin functional/test_compare
 
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:handle_segv=0 FASTGEAR_ASAN=1 \
+	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:handle_segv=0 FASTGEAR_ASAN=1 FASTGEAR_EXAMPLES=50 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	$(BIN)/pytest tests/unit tests/wire tests/core tests/functional tests/adversity tests/pool \
+	$(BIN)/python tests/side_by_side.py tests/unit tests/wire tests/core tests/functional tests/adversity tests/pool \
 	$(NOT_ASAN:%=--ignore=tests/%.py)
 
 cover: $(COVER)  ## line coverage of Cython and Python code; needs Python 3.11, Cython cannot trace later ones

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -25,7 +26,7 @@ class RunningServer:
     kind: str
     host: str
     port: int
-    pid: int
+    pid: int | None  # none of its own
     unix: str | None = None
 
     @property
@@ -34,10 +35,12 @@ class RunningServer:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """None of those that the system gives to connections, who would take it before the server does."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _command(kind: str, port: int, folder: Path, *extra: str) -> list[str]:

@@ -224,7 +224,10 @@ class Engine:
         self._processes.close()
         self._end_server()
         if self.collects and self._collector is not threading.current_thread():
-            self._collector.join()
+            with contextlib.suppress(
+                RuntimeError
+            ):  # an interrupt has cut off its start; if it comes, it finds the end at once
+                self._collector.join()
         self.callbacks.close()
         self._close_memory()
         ending.open_engines.discard(self)

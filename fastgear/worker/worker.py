@@ -308,6 +308,8 @@ class Worker:
             connection.stream = connection.attempt = None
             connection.jobs.clear()
         self._held.close()
+        if os.getpid() != self._pid:  # in a fork of a job's; a thread that is not here may have had it at that moment
+            self._wake_lock = threading.RLock()
         with self._wake_lock:
             os.close(self._wake_read)
             os.close(self._wake_write)

@@ -14,7 +14,7 @@ source, folder, variant = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 flags = ["-O1", "-g", "-std=gnu11", "-fno-strict-aliasing"]
 link = []
 if os.environ.get("FASTGEAR_ASAN") == "1":
-    flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
+    flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", "-g1"]
     link = ["-fsanitize=address,undefined"]
 extension = Extension(
     source.stem,

@@ -324,6 +324,7 @@ def test_submit_many_consumes_no_more_than_its_window(address: str, run: Run, ki
     run(main())
 
 
+@pytest.mark.alone("a second or less is measured")
 @pytest.mark.parametrize("kind", ["iterable", "asynchronous"])
 def test_workloads_that_come_slowly_or_raise(address: str, run: Run, kind: str) -> None:
     def raising() -> Iterator[bytes]:
@@ -909,4 +910,7 @@ def test_the_example_of_the_readme_works(tmp_path: Path) -> None:
     example = next(code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "fastgear.aio" in code)
     command = [sys.executable, "-X", "dev", "-c", example]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "b'half of it'\nb'olleh'\n", "")
+    said = [
+        line for line in done.stderr.splitlines() if not re.search(r" took \d+\.\d+ seconds$", line)
+    ]  # of a busy machine
+    assert (done.returncode, done.stdout, said) == (0, "b'half of it'\nb'olleh'\n", [])

@@ -129,6 +129,7 @@ def stalled_load(server: RunningServer, seconds: float, **fields: Any) -> Outcom
         thread.join()
 
 
+@pytest.mark.alone("a second or less is measured")
 def test_an_open_loop_shows_a_stall_that_a_closed_one_hides(tmp_path: Path) -> None:
     with run_server("fastgear", tmp_path) as server:
         opened = stalled_load(server, 0.3, rate=2000.0)

@@ -289,6 +289,7 @@ def test_workloads_over_the_limit_stay_on_disk_until_a_worker_takes_them(tmp_pat
 # -- a slow store -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone("a second or less is measured")
 def test_nobody_but_who_submits_durable_jobs_feels_a_slow_store(tmp_path: Path) -> None:
     store = StubbornStore(pause_s=2.0)
     with Server(HERE, store=store) as server, Client(server.address) as client, Client(server.address) as other:

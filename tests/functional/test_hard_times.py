@@ -52,6 +52,7 @@ def prefetching(played: Played, request: pytest.FixtureRequest, tmp_path: Path) 
             process.kill()
 
 
+@pytest.mark.alone("a second or less is measured")
 @pytest.mark.parametrize("prefetching", [1, 10_000, 30_000_000], indirect=True)
 def test_a_result_does_not_wait_for_the_end_of_the_next_job(played: Played, prefetching: int) -> None:
     start = time.monotonic()
@@ -185,6 +186,7 @@ def test_large_workloads_and_results_at_once_do_not_lock_up(played: Played, run_
         assert played.expect("WORK_COMPLETE") == (b"H:%d" % number, large)
 
 
+@pytest.mark.alone("seconds are measured")
 def test_a_worker_that_cannot_send_can_be_stopped(played: Played, run_worker: Run) -> None:
     sent: list[int] = []
 

@@ -66,6 +66,7 @@ def descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.alone("a second or less is measured")
 @pytest.mark.usefixtures("descriptors")
 def test_thousands_of_half_packets_cost_little_and_end(tmp_path: Path) -> None:
     with ExitStack() as stack:

@@ -225,6 +225,7 @@ def test_many_in_parallel(pytester: pytest.Pytester) -> None:
     run(pytester, MANY, "-p", "xdist.plugin", "-n", "2").assert_outcomes(passed=40)
 
 
+@pytest.mark.alone("milliseconds are measured")
 def test_a_server_takes_milliseconds(pytester: pytest.Pytester) -> None:
     start = time.monotonic()
     run(pytester, "import fastgear.client.client, fastgear.testing.server\ndef test_nothing(): pass")

@@ -730,6 +730,7 @@ def test_nothing_wakes_up_while_nothing_happens(start: Start) -> None:
     assert [switches(pid) for pid in pids] == before
 
 
+@pytest.mark.alone("milliseconds are measured")
 def test_start_and_stop_take_milliseconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = f"""{IDLE}
     def once(ready):

@@ -75,6 +75,7 @@ def test_what_a_call_raises_is_raised_where_it_is_awaited(shared: Executor) -> N
     assert replaced(shared, caught.value.pid)
 
 
+@pytest.mark.alone("a second or two are measured")
 def test_a_cancelled_wait_cancels_a_call_that_was_not_sent() -> None:
     ran: list[Any] = []
 

@@ -287,6 +287,7 @@ def test_futures_are_real_ones(shared: Executor) -> None:
     assert len(done) == 4 and not pending
 
 
+@pytest.mark.alone("a second or less is measured")
 def test_a_wait_with_a_timeout_ends(shared: Executor) -> None:
     future = shared.submit(time.sleep, 0.5)
     start = time.monotonic()
@@ -514,6 +515,7 @@ def test_a_program_with_threads_gets_fresh_interpreters(shared: Executor) -> Non
 # -- frames that turn out long
 
 
+@pytest.mark.alone("a second or less is measured")
 def test_results_before_a_slow_task_of_the_same_frame_do_not_wait_for_it(shared: Executor) -> None:
     """A thousand quick tasks make the frames large; then one is slow."""
 
@@ -530,6 +532,7 @@ def test_results_before_a_slow_task_of_the_same_frame_do_not_wait_for_it(shared:
     assert list(run) == [20_000, 20_001]
 
 
+@pytest.mark.alone("a second or less is measured")
 def test_tasks_behind_a_slow_one_are_done_by_others(shared: Executor) -> None:
     def one_is_slow(x: int) -> int:
         if x == 100_000:

@@ -86,6 +86,7 @@ def test_a_callback_may_wait_for_what_came_together_with_its_own_future(shared: 
         assert eventually(lambda got=got: got == [16])  # type: ignore[misc]
 
 
+@pytest.mark.alone("a second or less is measured")
 def test_who_waits_sees_what_another_thread_has_received(shared: Executor) -> None:
     """Each thread waits for a future of its own while another one may be the one to receive both."""
     late: list[float] = []
@@ -121,6 +122,7 @@ def test_a_future_that_somebody_else_has_set_harms_nobody(shared: Executor) -> N
     assert eventually(other.done) and other.result(0) == 25
 
 
+@pytest.mark.alone("a second or less is measured")
 def test_a_cancelled_future_wakes_who_waits_for_it() -> None:
     with Executor(1) as executor:
         running = [executor.submit(time.sleep, 1) for _ in range(3)]

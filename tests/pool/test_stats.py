@@ -47,6 +47,7 @@ def test_what_a_task_raises_counts_as_well(pool: Pool) -> None:
     assert function(pool.stats(), "divmod").count == 100
 
 
+@pytest.mark.alone("milliseconds are measured")
 def test_the_slowest_are_named_and_timed(pool: Pool) -> None:
     naps = [0.001] * 100
     naps[37], naps[80] = 0.1, 0.05
@@ -61,6 +62,7 @@ def test_the_slowest_are_named_and_timed(pool: Pool) -> None:
     assert 0.32 <= info.total_s < 0.6
 
 
+@pytest.mark.alone("microseconds are measured")
 def test_tiny_tasks_are_timed_some_together_and_a_slow_one_among_them_shows(pool: Pool) -> None:
     def tiny(x: int) -> int:
         if x == 15_000:

@@ -467,6 +467,7 @@ def test_a_worker_that_dies_of_an_argument_costs_no_memory(monkeypatch: pytest.M
         assert equal(ramp(1), executor.submit(same, ramp(1)).result(20))
 
 
+@pytest.mark.alone("/dev/shm is everybody's")
 def test_workers_killed_in_the_middle_of_transfers_cost_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways are under way all the time; whoever is killed reads, writes or waits."""
     monkeypatch.setattr(fastgear.pool.processes, "_TIDY_S", 0.2)
@@ -544,6 +545,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.alone("/dev/shm is everybody's")
 def test_nothing_is_left_when_the_pool_is_killed(tmp_path: Path) -> None:
     before = segments_in_dev_shm()
     path = os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])
