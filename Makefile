@@ -33,13 +33,9 @@ lint: $(VENV)/.ready  ## formatting, linters and types
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand and the roofline (Debian's gearman-job-server must be installed), with other pools, asyncio beside blocking, and durable jobs
+bench: $(RELEASE)  ## hot paths, servers and pools beside references: fails when one has become slower than the stored baseline; then jobs while the GIL is held
+	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/gil.py
-	$(BIN)/python benchmarks/compare.py
-	$(BIN)/python benchmarks/pool.py
-	$(BIN)/python benchmarks/aio.py
-	$(BIN)/python benchmarks/durable.py
-	$(BIN)/python benchmarks/durable_restart.py
 
 # Not what measures times, nor what starts one process after the other: the C code in those is the same.
 NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats functional/test_aio functional/test_aio_hard_times \
