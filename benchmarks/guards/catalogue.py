@@ -28,7 +28,7 @@ def beside_reference(path: Path) -> Iterator[Pair]:
 
 
 GUARDS = [
-    *(Guard(path.name, "paths", path.beside, ROUNDS, 0.08, partial(beside_reference, path)) for path in PATHS),
+    *(Guard(path.name, "paths", path.beside, ROUNDS, path.least, partial(beside_reference, path)) for path in PATHS),
     *SERVERS,
     *POOLS,
 ]

@@ -119,5 +119,5 @@ def one_at_a_time() -> Any:
 
 POOLS = [
     Guard("pool_tiny_tasks", "pools", "pipes", 30, 0.1, tiny),
-    Guard("pool_one_at_a_time", "pools", "pipes", 30, 0.1, one_at_a_time),
+    Guard("pool_one_at_a_time", "pools", "pipes", 30, 0.15, one_at_a_time),
 ]

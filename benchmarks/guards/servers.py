@@ -148,5 +148,5 @@ SERVERS = [
     Guard("server_one_job_each", "servers", "roofline", 25, 0.1, lambda: beside_roofline(EACH)),
     Guard("server_one_at_a_time", "servers", "roofline", 25, 0.1, lambda: beside_roofline(ALONE)),
     Guard("server_echo", "servers", "roofline", 25, 0.1, lambda: beside_roofline(ECHO)),
-    Guard("durable_submits", "servers", "sqlite", 15, 0.1, lambda: beside_sqlite(DURABLE)),
+    Guard("durable_submits", "servers", "sqlite", 15, 0.15, lambda: beside_sqlite(DURABLE)),
 ]
