@@ -14,7 +14,7 @@ ASAN := build/asan/.built
 COVER := build/cover/.built
 RELEASE := build/.release-built
 
-.PHONY: help run test quick lint bench compare asan cover clean
+.PHONY: help run test quick lint bench tables compare asan cover clean
 
 help:  ## these lines
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/'
@@ -35,8 +35,11 @@ lint: $(VENV)/.ready  ## formatting, linters and types
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-bench: $(RELEASE)  ## jobs while the GIL is held; side by side with gearmand and the roofline (Debian's gearman-job-server must be installed), with other pools, asyncio beside blocking, and durable jobs
+bench: $(RELEASE)  ## hot paths, servers and pools beside references: fails when one has become slower than the stored baseline; then jobs while the GIL is held
+	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/gil.py
+
+tables: $(RELEASE)  ## fastgear beside gearmand and the roofline (Debian's gearman-job-server must be installed), other pools, asyncio beside blocking, durable jobs
 	$(BIN)/python benchmarks/compare.py --only loads
 	$(BIN)/python benchmarks/pool.py
 	$(BIN)/python benchmarks/aio.py

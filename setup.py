@@ -84,7 +84,8 @@ def c_sources() -> list[Extension]:
     return trace_lines_only(modules) if COVERAGE else modules
 
 
-setup(
-    ext_modules=c_sources(),
-    options={"build_ext": {"parallel": os.cpu_count() or 1}},
-)
+if __name__ == "__main__":  # benchmarks/guards reads the flags from here
+    setup(
+        ext_modules=c_sources(),
+        options={"build_ext": {"parallel": os.cpu_count() or 1}},
+    )
