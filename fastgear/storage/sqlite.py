@@ -68,7 +68,6 @@ class SqliteStore(SqliteView, Store):
         self._page_size = 4096
         self._was_full = False
         self._files: Identity = []
-        self._size = 0  # of the file after the last commit
         self._prefix, self._last, self.imported = "", 0, 0
         self._checkpoint_at = _WAL_LIMIT
         self._reserve = Reserve(self._path)
@@ -98,8 +97,7 @@ class SqliteStore(SqliteView, Store):
             self._prepare(db)
             self._prefix, self._last = self._about("prefix, last_number", db)
             (self._page_size,) = db.execute("PRAGMA page_size").fetchone()
-            found = [self._look_at(suffix) for suffix in _SUFFIXES]
-            self._files, self._size = _identity(found), found[0].st_size if found[0] is not None else 0
+            self._files = _identity([self._look_at(suffix) for suffix in _SUFFIXES])
         except BaseException:
             db.close()
             raise
@@ -152,16 +150,14 @@ class SqliteStore(SqliteView, Store):
         except OSError as error:  # a folder that was closed, or a file system that is away, may come back
             raise StoreTrouble(f"{self._path}{suffix} cannot be looked at: {error.strerror}") from error
 
-    def _check_files(self, db: sqlite3.Connection) -> None:
+    def _check_files(self) -> None:
         found = [self._look_at(suffix) for suffix in _SUFFIXES]
         if _identity(found) != self._files:
             raise self._lose(f"{self._path}, or its -wal or -shm, was deleted or replaced while it was in use")
         if not self._lock.is_ours():
             raise self._lose(f"{self._path}-lock was deleted, and another server may use the store by now")
-        size = found[0].st_size if found[0] is not None else 0
-        if size < min(self._size, _pages(db)[1] * self._page_size) or self._log_was_emptied():
-            raise self._lose(f"{self._path}, or its -wal, was cut off while it was in use")
-        self._size = size
+        if found[0] is None or found[0].st_size < self._page_size or self._log_was_emptied():
+            raise self._lose(f"{self._path}, or its -wal, was emptied while it was in use")
 
     def _log_was_emptied(self) -> bool:
         """SQLite goes on behind what it has written, and leaves a hole then. Closing this file costs no lock of its."""
@@ -297,7 +293,7 @@ class SqliteStore(SqliteView, Store):
     def _committed(self, db: sqlite3.Connection) -> None:
         """What is to be done after each commit, and not within a larger transaction."""
         if not db.in_transaction:
-            self._check_files(db)
+            self._check_files()
             self._tidy(db)
 
     def _flush(self) -> None:
