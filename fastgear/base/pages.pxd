@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Memory by whole pages, straight from the system and straight back to it, so that no heap keeps it or has to clear it."""
+"""Memory by whole pages, straight from the system and straight back to it, so that no heap keeps it or has to clear it.
+
+Not counted as allocated: who hands it on is.
+"""
 
 from libc.stddef cimport size_t
 

@@ -4,7 +4,7 @@
 from libc.stdint cimport uintptr_t
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 
-from fastgear.base.alloc cimport fg_gone, fg_have, fg_may_have
+from fastgear.base.alloc cimport fg_may_have
 
 cdef extern from "<sys/mman.h>" nogil:
     int MADV_DONTNEED
@@ -20,9 +20,7 @@ cdef void* map_some(size_t size) noexcept nogil:
 
 
 cdef void* pages_new(size_t size) noexcept nogil:
-    cdef void* memory = map_some(size) if fg_may_have() else NULL
-    fg_have(memory)
-    return memory
+    return map_some(size) if fg_may_have() else NULL
 
 
 cdef void* pages_new_aligned(size_t size) noexcept nogil:
@@ -35,13 +33,11 @@ cdef void* pages_new_aligned(size_t size) noexcept nogil:
     if before > 0:
         munmap(memory, before)
     munmap(memory + before + size, size - before)
-    fg_have(memory + before)
     return memory + before
 
 
 cdef void pages_free(void* memory, size_t size) noexcept nogil:
     """Linux may refuse to cut a mapping in two, when there are too many; then the memory goes, and the address stays."""
-    fg_gone(memory)
     if munmap(memory, size) != 0:
         madvise(memory, size, MADV_DONTNEED)
 

@@ -14,7 +14,7 @@ from benches import FOLDER, bench
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="it starts the servers itself")
 
-BRIEFLY = ("--peers", "fastgear", "--rounds", "1", "--seconds", "0.05", "--quiet")
+BRIEFLY = ("--peers", "fastgear", "--rounds", "1", "--seconds", "0.2", "--quiet")
 
 
 def rows(output: str) -> dict[str, str]:
@@ -29,6 +29,7 @@ def test_loads() -> None:
     assert len(titles) == 4 and "4 connections, 100 echoes in flight" in titles
 
 
+@pytest.mark.alone("a point that takes too long ends its curve")
 def test_curves_are_saved_and_shown_again(tmp_path: Path) -> None:
     saved, page = tmp_path / "saved.json", tmp_path / "page.md"
     words = ("--only", "fill,payload", "--most", "1000")
@@ -55,6 +56,7 @@ def test_a_server_that_takes_too_long_is_stopped() -> None:
     assert rows(found)["1 k"] == "more than 0.01 s" and rows(found)["10 k"] == "", "it does not go on to larger values"
 
 
+@pytest.mark.alone("a point that takes too long ends its curve")
 def test_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     words = ("--only", "functions", "--most", "10", "--pictures", str(tmp_path))

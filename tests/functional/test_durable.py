@@ -491,7 +491,7 @@ server.start()
 fastgear.Client(server.address).submit_background("f", b"kept")
 sys.exit()
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=tmp_path)
     with durable_server(tmp_path) as server:
         assert run_all(server.address) == [b"kept"]
 
