@@ -89,8 +89,9 @@ def store(baseline: Baseline, found: Found, counted: dict[str, float]) -> None:
     if counted:
         baseline.store_instructions(toolchain(), baseline.instructions(toolchain()) | counted)
     for name, one in known.items():
-        instructed = f"{counted[name]:12,.1f} instructions" if name in counted else ""
-        print(f"  {name:<24} {one.ratio:12,.4f} ± {one.noise:.1%} {instructed}")
+        print(f"  {name:<24} {one.ratio:12,.4f} ± {one.noise:.1%}")
+    for name, number in counted.items():
+        print(f"  {name:<28} {number:12,.1f} {'times' if name.endswith('memory') else 'instructions'}")
 
 
 def conclude(verdicts: Sequence[Verdict], counted: Sequence[Verdict], path: Path) -> int:
@@ -98,11 +99,11 @@ def conclude(verdicts: Sequence[Verdict], counted: Sequence[Verdict], path: Path
     print(f"\ntime, as a multiple of its reference; this is {machine()}")
     print(table(verdicts, "allowed: the guard's own least, or four times what five passes differed by"))
     if counted:
-        print(f"\ninstructions; {toolchain()}")
-        print(table(counted, ""))
+        print(f"\ninstructions of fastgear's own code, and how often it asks for memory; {toolchain()}")
+        print(table([one for one in counted if one.known or one.found], ""))
     both = [*verdicts, *counted]
-    slower = sorted({one.name for one in both if one.is_slower})
-    moved = sorted({one.name for one in both if one.is_faster or one.known is None})
+    slower = sorted({one.name.partition(",")[0] for one in both if one.is_slower})
+    moved = sorted({one.name.partition(",")[0] for one in both if one.is_faster or one.known is None} - set(slower))
     if moved:
         print(f"\nbetter than the baseline, or not in it: {', '.join(moved)}")
         print(f"    {COMMAND} --store --only {','.join(moved)}    lets {path.name} know")

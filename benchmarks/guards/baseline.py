@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
@@ -82,10 +83,12 @@ def judge(
 
 
 def judge_instructions(known: Mapping[str, float], found: Mapping[str, float]) -> list[Verdict]:
-    return [
-        Verdict(name, known.get(name), now, now / known[name] - 1 if name in known else 0.0, EXACT)
-        for name, now in found.items()
-    ]
+    verdicts = []
+    for name, now in found.items():
+        before = known.get(name)
+        change = now / before - 1 if before else math.inf if now and before is not None else 0.0
+        verdicts.append(Verdict(name, before, now, change, EXACT))
+    return verdicts
 
 
 def known_from(ratios: Sequence[float]) -> Known:
@@ -132,7 +135,7 @@ class Baseline:
         self._write()
 
     def store_instructions(self, toolchain: str, counted: Instructions) -> None:
-        self._all["instructions"][toolchain] = {name: round(one, 3) for name, one in counted.items()}
+        self._all["instructions"][toolchain] = {name: round(one, 6) for name, one in counted.items()}
         self._write()
 
     def _write(self) -> None:
@@ -177,9 +180,6 @@ def machine() -> str:
 
 
 def toolchain() -> str:
-    """glibc brings memcpy and malloc, which count as well; Python is between them and the latter."""
-    cython = importlib.metadata.version("Cython")
-
+    """Python's own compiler flags come before the package's."""
     python = ".".join(platform.python_version_tuple()[:2])
-    libc = " ".join(platform.libc_ver())
-    return f"{platform.machine()}, {compiler()}, Cython {cython}, {libc}, Python {python}"
+    return f"{platform.machine()}, {compiler()}, Cython {importlib.metadata.version('Cython')}, Python {python}"

@@ -124,6 +124,6 @@ PATHS = [
     Path("dispatch_foreground", foreground, 7 * 320, 3_200, "bytecode"),
     Path("dispatch_wakeups", wakeups, 1_300, 1_000, "bytecode"),
     Path("dispatch_background", background, 8 * 320, 3_200, "bytecode"),
-    Path("dispatch_status", questions, 35 * 320, 3_200, "text"),
+    Path("dispatch_status", questions, 35 * 320, 3_200, "text", 0.12),
     Path("dispatch_durable", partial(background, durable=True), 6 * 320, 3_200, "objects"),
 ]

@@ -144,7 +144,7 @@ ECHO = plan("echo", 20_000, clients=4, pipeline=20)
 DURABLE = plan("background", 4_000, clients=4, pipeline=100, workers=4, grabs=32, uniques=None)
 
 SERVERS = [
-    Guard("server_32_in_flight", "servers", "roofline", 25, 0.1, lambda: beside_roofline(BUSY)),
+    Guard("server_32_in_flight", "servers", "roofline", 25, 0.12, lambda: beside_roofline(BUSY)),
     Guard("server_one_job_each", "servers", "roofline", 25, 0.1, lambda: beside_roofline(EACH)),
     Guard("server_one_at_a_time", "servers", "roofline", 25, 0.1, lambda: beside_roofline(ALONE)),
     Guard("server_echo", "servers", "roofline", 25, 0.1, lambda: beside_roofline(ECHO)),

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import guard
 from guards.baseline import Baseline, Known, Verdict, judge, judge_instructions, known_from, table
+from guards.instructions import own_code
 from guards.pairs import ratio_of
 
 KNOWN = {"parser": Known(0.5, 0.01), "server_echo": Known(2.0, 0.05)}
@@ -53,6 +54,10 @@ def test_a_guard_that_the_baseline_does_not_know_is_new() -> None:
 def test_instructions_are_exact_to_a_hundredth() -> None:
     found = judge_instructions({"parser": 100.0, "hash": 100.0}, {"parser": 100.9, "hash": 101.1, "encoder": 3.0})
     assert [one.word for one in found] == ["as before", "SLOWER", "new"]
+    found = judge_instructions(
+        {"parser, memory": 0.0, "hash, memory": 0.0}, {"parser, memory": 0.5, "hash, memory": 0.0}
+    )
+    assert [one.word for one in found] == ["SLOWER", "as before"]
 
 
 def test_noise_is_that_of_passes_and_no_single_one_makes_it() -> None:
@@ -78,14 +83,49 @@ def test_a_baseline_is_of_a_machine_and_is_kept_beside_others(tmp_path: Path) ->
     Baseline(path).store_ratios("another", {"parser": Known(3.0, 0.0)})
     Baseline(path).store_ratios(HERE, KNOWN)
     Baseline(path).store_ratios(HERE, {"hash": Known(7.0, 0.02)})
-    Baseline(path).store_instructions("gcc", {"parser": 154.76775})
+    Baseline(path).store_instructions("gcc", {"parser": 154.1234567})
     again = Baseline(path)
     assert again.machines() == ["another", HERE]
     assert again.ratios(HERE) == KNOWN | {"hash": Known(7.0, 0.02)}
     assert again.ratios("another") == {"parser": Known(3.0, 0.0)}
     assert again.ratios("a third") == {}
-    assert again.instructions("gcc") == {"parser": 154.768}
+    assert again.instructions("gcc") == {"parser": 154.123457}
     assert again.instructions("clang") == {}
+
+
+CALLGRIND = """\
+events: Ir
+ob=(2) /home/x/fastgear/core/input.so
+fl=(1) input.c
+fn=(1) __pyx_f_input
+10 100
++3 20
+cob=(3) /lib/libc.so.6
+cfn=(2) memcpy
+calls=5 0
++1 5000
+* 7
+cob=(4) /home/x/fastgear/base/alloc.so
+cfn=(3) __pyx_f_8fastgear_4base_5alloc_fg_malloc
+calls=4 0
+13 9000
+ob=(3)
+fn=(2)
+0 5000
+ob=(4)
+fn=(3)
+1 40
+cob=(3)
+cfn=(4) malloc
+calls=4 0
+1 8960
+totals: 14127
+""".splitlines()
+
+
+def test_instructions_are_those_of_own_code_and_asking_for_memory_is_counted() -> None:
+    assert own_code(CALLGRIND, ["/home/x/fastgear/"]) == (100 + 20 + 7 + 40, 4)
+    assert own_code(CALLGRIND, ["/elsewhere/"]) == (0, 4)
 
 
 # -- the command, with passes that are made up
