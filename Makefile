@@ -43,6 +43,7 @@ tables: $(RELEASE)  ## fastgear beside gearmand and the roofline (Debian's gearm
 	$(BIN)/python benchmarks/compare.py --only loads
 	$(BIN)/python benchmarks/pool.py
 	$(BIN)/python benchmarks/aio.py
+	$(BIN)/python benchmarks/python_side.py
 	$(BIN)/python benchmarks/durable.py
 	$(BIN)/python benchmarks/durable_restart.py
 

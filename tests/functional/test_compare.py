@@ -82,3 +82,9 @@ def test_names_that_there_are_not() -> None:
     assert done.returncode == 1 and done.stderr.startswith(
         "there is no server 'rabbit'; there are fastgear, roofline, "
     )
+
+
+def test_python_clients_and_workers() -> None:
+    found = rows(bench("python_side.py", "--rounds", "1", "--jobs", "1000"))
+    assert {"fastgear, prefetch", "fastgear", "gear", "pygearman"} < found.keys()
+    assert all(int(found[kind].split()[0].replace(",", "")) > 0 for kind in ("fastgear", "gear", "pygearman"))
