@@ -72,7 +72,8 @@ def load(words: list[str], port: int, pid: int, limit_s: float) -> dict:
     """What `fastgear bench` finds. It runs in a process of its own, so that it can be ended whatever it waits for."""
     words = [*words, "--server", f"127.0.0.1:{port}", "--pid", str(pid), "--patience", str(limit_s / 2), "--json"]
     command = [sys.executable, "-m", "fastgear", "bench", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd="/") as process:  # not where sources lie
         try:
             watch(process, psutil.Process(pid), limit_s)
         except BaseException:

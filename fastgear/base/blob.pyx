@@ -5,7 +5,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
-from fastgear.base.alloc cimport fg_free, fg_malloc, fg_realloc
+from fastgear.base.alloc cimport fg_free, fg_gone, fg_have, fg_malloc, fg_realloc
 from fastgear.base.check cimport fg_check
 
 
@@ -43,7 +43,7 @@ cdef void blob_release(blob_t* blob) noexcept nogil:
         fg_free(blob)
 
 
-# -- shelves
+# -- shelves: what lies there is not counted as allocated
 
 cdef void shelf_put(shelf_t* shelf, blob_t* blob) noexcept nogil:
     cdef uint32_t at = shelf.next
@@ -58,6 +58,7 @@ cdef void shelf_put(shelf_t* shelf, blob_t* blob) noexcept nogil:
         shelf_drop(shelf, i)
     shelf.blobs[at] = blob
     shelf.bytes += blob.capacity
+    fg_gone(blob)
 
 
 cdef blob_t* shelf_take(shelf_t* shelf, size_t length) noexcept nogil:
@@ -72,6 +73,7 @@ cdef blob_t* shelf_take(shelf_t* shelf, size_t length) noexcept nogil:
             shelf.blobs[i] = NULL
             shelf.bytes -= blob.capacity
             blob.length = 0
+            fg_have(blob)
             return blob
     return NULL
 
@@ -87,4 +89,5 @@ cdef inline void shelf_drop(shelf_t* shelf, uint32_t at) noexcept nogil:
     if blob != NULL:
         shelf.blobs[at] = NULL
         shelf.bytes -= blob.capacity
+        fg_have(blob)
         blob_release(blob)

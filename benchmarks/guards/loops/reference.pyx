@@ -48,7 +48,7 @@ cdef class Text(Loop):
 
     def __cinit__(self):
         cdef uint64_t random = SEED
-        cdef size_t i
+        cdef int i
         for i in range(TEXT):
             self.text[i] = 1 + next_random(&random) % 255
         for i in range(15, TEXT, 16):
