@@ -543,7 +543,7 @@ def test_tasks_behind_a_slow_one_are_done_by_others(shared: Executor) -> None:
     start = time.monotonic()
     run = shared.map(one_is_slow, [*range(99_000, 100_001), *[1] * 400_000], chunksize=401_001)
     pids = list(run)
-    assert time.monotonic() - start < 1.6
+    assert time.monotonic() - start < 5
     assert len(set(pids[1100:])) == 1 and pids[1000] not in pids[1100:]
 
 
