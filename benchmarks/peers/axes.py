@@ -68,20 +68,24 @@ def deep(depth: int, words: str, limit_s: float) -> Point:
     return Point(number(depth), depth, words, count=depth, whole=True, warm_up=True, limit_s=limit_s)
 
 
-FILL = Curve(
+def over_depths(name: str, title: str, axis: str, words: str, limit_s: float) -> Curve:
+    return Curve(name, title, axis, tuple(deep(depth, words, limit_s) for depth in DEPTHS), base=10_000)
+
+
+FILL = over_depths(
     "fill",
     "Submitting background jobs, each with a unique id of its own, to a queue that grows",
     "jobs in the queue at the end",
-    tuple(deep(one, "background --workers 0 --clients 4 --pipeline 100 --uniques all --keep", 60) for one in DEPTHS),
-    base=10_000,
+    "background --workers 0 --clients 4 --pipeline 100 --uniques all --keep",
+    60,
 )
 
-DRAIN = Curve(
+DRAIN = over_depths(
     "drain",
     "Giving those jobs out to 4 workers, until the queue is empty",
     "jobs in the queue at the beginning",
-    tuple(deep(one, "drain --workers 4 --grabs 64 --uniques all", 100) for one in DEPTHS),
-    base=10_000,
+    "drain --workers 4 --grabs 64 --uniques all",
+    100,
 )
 
 FUNCTIONS = Curve(

@@ -9,8 +9,8 @@ from libc.stdint cimport uint32_t, uintptr_t
 from fastgear.base.alloc cimport fg_free, fg_gone, fg_have, fg_malloc, fg_may_have
 from fastgear.base.check cimport fg_check
 from fastgear.base.list cimport (
-    link_init, link_is_linked, link_remove, list_first, list_init, list_is_empty, list_pop_front, list_push_back,
-    list_push_front,
+    link_init, link_is_linked, link_remove, link_unlink, list_first, list_init, list_is_empty, list_pop_front,
+    list_push_back, list_push_front,
 )
 from fastgear.base.pages cimport pages_free, pages_new_aligned
 
@@ -116,12 +116,13 @@ cdef inline void* take_from(slab_t* slab) noexcept nogil:
 
 
 cdef void slabs_give(slabs_t* slabs, void* piece, size_t size) noexcept nogil:
+    cdef size_t count = steps(size)
     cdef slab_t* slab
-    if FG_NO_SLABS or steps(size) > SLAB_CLASSES:
+    if FG_NO_SLABS or count > SLAB_CLASSES:
         fg_free(piece)
         return
     slab = slab_of(piece)
-    fg_check(slab.size == steps(size) * SLAB_STEP and slab.taken > 0)
+    fg_check(slab.size == count * SLAB_STEP and slab.taken > 0)
     fg_gone(piece)
     (<void**>piece)[0] = slab.given_back
     slab.given_back = piece
@@ -129,12 +130,11 @@ cdef void slabs_give(slabs_t* slabs, void* piece, size_t size) noexcept nogil:
     if slab.taken == 0:
         close_slab(slabs, slab)
     elif not link_is_linked(&slab.in_list):
-        list_push_back(&slabs.open[steps(size)], &slab.in_list)
+        list_push_back(&slabs.open[count], &slab.in_list)
 
 
 cdef void close_slab(slabs_t* slabs, slab_t* slab) noexcept nogil:
-    if link_is_linked(&slab.in_list):
-        link_remove(&slab.in_list)
+    link_unlink(&slab.in_list)
     if slabs.spares < KEPT:
         slabs.spares += 1
         list_push_front(&slabs.spare, &slab.in_list)

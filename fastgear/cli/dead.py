@@ -88,9 +88,10 @@ def run(args: argparse.Namespace) -> int:
         with SqliteView(args.store) as store:
             show([_row(store.prefix, one) for one in store.dead(args.limit)], _COLUMNS, args.json)
         return OK
-    ways = [bool(args.job), args.all, *([args.older_than is not None] if args.action == "drop" else [])]
+    ways = [bool(args.job), args.all, getattr(args, "older_than", None) is not None]
     if sum(ways) != 1:
-        raise CommandError("name jobs, or say " + ("--all" if len(ways) == 2 else "--all or --older-than"), USAGE)
+        options = "--all or --older-than" if args.action == "drop" else "--all"
+        raise CommandError(f"name jobs, or say {options}", USAGE)
     return _drop(args) if args.action == "drop" else _retry(args)
 
 

@@ -13,13 +13,12 @@ from posix.unistd cimport getpid
 from fastgear.base.list cimport link_t
 from fastgear.base.table cimport table_begin, table_cursor_t, table_each, table_length, table_node_t
 from fastgear.core.assign cimport end_failed
+from fastgear.core.durable cimport durable_complaint
 from fastgear.core.functions cimport (
     function_drop, function_find, function_find_or_create, function_name, function_queued, function_total,
 )
 from fastgear.core.jobs cimport handle_slice, handle_t, job_by_handle, job_handle, job_unique
-from fastgear.core.model cimport (
-    HIGH, LOW, MAX_FUNCTION_NAME, NORMAL, PRIORITIES, STORE_LOST, STORE_TROUBLE, function_t, job_t, peer_t,
-)
+from fastgear.core.model cimport HIGH, LOW, MAX_FUNCTION_NAME, NORMAL, PRIORITIES, function_t, job_t, peer_t
 from fastgear.core.workers cimport ability_from_in_peer
 from fastgear.protocol.encoder cimport slice_of
 from fastgear.protocol.packet cimport slice_t
@@ -184,7 +183,7 @@ cdef int counters(state_t* state, buffer_t* out) noexcept nogil:
     result |= counter(out, "unfinished_total", state.counters.unfinished)
     result |= counter(out, "stored_total", state.counters.stored) | counter(out, "commits_total", state.counters.commits)
     result |= counter(out, "store_failures_total", state.counters.store_failures)
-    result |= counter(out, "store_in_trouble", state.journal.store == STORE_TROUBLE or state.journal.store == STORE_LOST)
+    result |= counter(out, "store_in_trouble", durable_complaint(state) != NULL)
     result |= counter(out, "dead_total", state.counters.dead)
     result |= counter(out, "longest_turn_us", state.counters.longest_turn_us)
     return result | text_string(out, ".\n")

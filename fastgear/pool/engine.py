@@ -224,9 +224,8 @@ class Engine:
         self._processes.close()
         self._end_server()
         if self.collects and self._collector is not threading.current_thread():
-            with contextlib.suppress(
-                RuntimeError
-            ):  # an interrupt has cut off its start; if it comes, it finds the end at once
+            # An interrupt may have cut off its start; if it comes, it finds the end at once.
+            with contextlib.suppress(RuntimeError):
                 self._collector.join()
         self.callbacks.close()
         self._close_memory()

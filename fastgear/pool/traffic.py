@@ -197,11 +197,11 @@ class Traffic:
 
     def look_after_frames(self) -> None:
         """Those of many tasks that are out for long: fetch what they have finished, and let idle workers help them."""
-        unnamed = any(len(piece.tasks) > 1 for piece in self._submitted)  # whose handles are under way
-        self.look_at = time.monotonic() + _LOOK_S if unnamed else _FOREVER
+        named = [piece for piece in self._by_handle.values() if len(piece.tasks) > 1]
+        unnamed = any(len(piece.tasks) > 1 for piece in self._submitted)  # their handles are under way
+        self.look_at = time.monotonic() + _LOOK_S if named or unnamed else _FOREVER
         idle = self._workers - self.outstanding
-        for piece in [piece for piece in self._by_handle.values() if len(piece.tasks) > 1]:
-            self.look_at = time.monotonic() + _LOOK_S
+        for piece in named:
             area = area_of(self.areas, piece)
             if area is None:
                 continue

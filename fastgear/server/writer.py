@@ -185,25 +185,18 @@ class Writer:
     def close(self) -> None:
         """Close the store, in trouble for a while again and again; by itself for when the thread was never started."""
         until = time.monotonic() + _CLOSING_S
-        while (trouble := self._close_or_fail()) is not None:
-            if time.monotonic() > until:
-                self._fail(trouble)
+        while True:
+            try:
+                self._store.close()
                 return
-            self._complain(str(trouble), "; it is to be closed, and is tried again for some seconds")
+            except BaseException as error:
+                if not isinstance(error, StoreTrouble) or time.monotonic() > until:
+                    text = f"the store did not close well, and what it had not written is lost: {_text(error)}"
+                    self.failure = StoreLost(text)
+                    self.failure.__cause__ = error
+                    return
+                self._complain(str(error), "; it is to be closed, and is tried again for some seconds")
             time.sleep(_FIRST_PAUSE_S)
-
-    def _close_or_fail(self) -> StoreTrouble | None:
-        try:
-            self._store.close()
-        except StoreTrouble as error:
-            return error
-        except BaseException as error:
-            self._fail(error)
-        return None
-
-    def _fail(self, error: BaseException) -> None:
-        self.failure = StoreLost(f"the store did not close well, and what it had not written is lost: {_text(error)}")
-        self.failure.__cause__ = error
 
 
 def _text(error: BaseException) -> str:

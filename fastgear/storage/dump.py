@@ -86,7 +86,7 @@ def _head(store: SqliteStore, head: dict[str, Any]) -> None:
 
 def _is_prefix(value: object) -> bool:
     """As a server has them: they go into packets and lines of text."""
-    return isinstance(value, str) and value.isprintable() and len(value.encode(errors="replace")) <= _LONGEST_PREFIX
+    return isinstance(value, str) and value.isprintable() and len(value.encode()) <= _LONGEST_PREFIX
 
 
 def _batches(numbered: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[Batch]:
@@ -142,7 +142,7 @@ def _row(plain: dict[str, Any], line: int) -> JobRow:
 
 def _is_text(value: object) -> bool:
     """Such as can be stored: JSON has halves of characters, too."""
-    return isinstance(value, str) and value.encode(errors="replace") == value.encode(errors="surrogatepass")
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _is_number(value: object, most: int = _LARGEST) -> bool:

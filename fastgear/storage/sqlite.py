@@ -20,8 +20,8 @@ from fastgear.storage.pending import Pending
 from fastgear.storage.reserve import Reserve
 from fastgear.storage.schema import MIGRATIONS, OWNER, examine, migrate, tables
 from fastgear.storage.store import Batch, DeadJob, ReplayedJob, Store, StoredJob
-from fastgear.storage.trouble import disk_full, store_error
-from fastgear.storage.view import SqliteView, connect, refuse_other_than_file, refuse_second_name
+from fastgear.storage.trouble import disk_full
+from fastgear.storage.view import SqliteView, connect, refuse_other_than_file
 
 __all__ = ["DURABILITIES", "SqliteStore"]
 
@@ -72,7 +72,7 @@ class SqliteStore(SqliteView, Store):
         self._checkpoint_at = _WAL_LIMIT
         self._reserve = Reserve(self._path)
         refuse_other_than_file(self._path)  # before anything is made beside it
-        refuse_second_name(self._path)
+        _refuse_second_name(self._path)
         self._lock = _lock(self._path)
         try:
             _make(self._path)
@@ -167,7 +167,7 @@ class SqliteStore(SqliteView, Store):
         except OSError as error:
             raise StoreTrouble(f"{self._path}-wal cannot be looked at: {error.strerror}") from error
 
-    def _tidy(self, db: sqlite3.Connection) -> None:
+    def _tidy(self) -> None:
         """Move what is in the log into the file, so that the log can begin anew.
 
         Trouble is passed over here: the batch is safe in the log, which may go on for a while.
@@ -178,14 +178,9 @@ class SqliteStore(SqliteView, Store):
         if size <= self._checkpoint_at:
             return
         self._checkpoint_at = size + _WAL_LIMIT // 2  # unless the next batch finds the log empty
-        try:
-            db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with suppress(StoreTrouble), self._using() as db:
+            self._empty_log()
             self._give_back(db)
-        except StoreTrouble:
-            pass
-        except sqlite3.OperationalError as error:
-            if isinstance(store_error(self._path, error), StoreLost):
-                raise
 
     def _give_back(self, db: sqlite3.Connection) -> None:
         """Some of what a flood has left; its other pages are used again."""
@@ -294,7 +289,7 @@ class SqliteStore(SqliteView, Store):
         """What is to be done after each commit, and not within a larger transaction."""
         if not db.in_transaction:
             self._check_files()
-            self._tidy(db)
+            self._tidy()
 
     def _flush(self) -> None:
         """Write what waits in memory."""
@@ -397,6 +392,15 @@ def _pages(db: sqlite3.Connection) -> tuple[int, int]:
     """How many are free, and how many there are."""
     (free,), (count,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
     return free, count
+
+
+def _refuse_second_name(path: str) -> None:
+    """By each of its names a file would have a log and a lock of its own."""
+    with suppress(OSError):
+        if os.stat(path).st_nlink > 1:
+            raise StoreError(
+                f"{path} is known by a second name (a hard link), by which it would be damaged; copy the file instead"
+            )
 
 
 def _refuse_what_cannot_be_written(path: str) -> None:

@@ -19,7 +19,7 @@ from fastgear.storage.schema import MIGRATIONS, OWNER, examine
 from fastgear.storage.store import DeadJob, ReplayedJob, StoredJob
 from fastgear.storage.trouble import store_error
 
-__all__ = ["SqliteView", "connect", "refuse_other_than_file", "refuse_second_name"]
+__all__ = ["SqliteView", "connect", "refuse_other_than_file"]
 
 _WAIT_S = 5.0  # for another process that writes
 
@@ -37,15 +37,6 @@ def refuse_other_than_file(path: str) -> None:
         if not stat.S_ISREG(mode):
             what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
             raise StoreError(f"{path} is {what}; a store is a file, which is made if it is not there")
-
-
-def refuse_second_name(path: str) -> None:
-    """By each of its names a file would have a log and a lock of its own."""
-    with suppress(OSError):
-        if os.stat(path).st_nlink > 1:
-            raise StoreError(
-                f"{path} is known by a second name (a hard link), by which it would be damaged; copy the file instead"
-            )
 
 
 class SqliteView:
