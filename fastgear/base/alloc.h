@@ -3,6 +3,13 @@
 #ifndef FASTGEAR_ALLOC_H
 #define FASTGEAR_ALLOC_H
 
+/* Under AddressSanitizer nothing is kept to be used again: it sees who uses what was given back. */
+#ifdef __SANITIZE_ADDRESS__
+#define FG_KEEPS 0
+#else
+#define FG_KEEPS 1
+#endif
+
 #ifdef FG_DEBUG
 #define FG_COUNTING 1
 static long fg_live = 0;        /* allocated and not freed */

@@ -3,6 +3,9 @@
 
 from libc.stddef cimport size_t
 
+cdef extern from "alloc.h" nogil:
+    bint FG_KEEPS               # whether what is given back may be kept by who gave it out, to be used again
+
 cdef void* fg_malloc(size_t size) noexcept nogil
 cdef void* fg_calloc(size_t count, size_t size) noexcept nogil
 cdef void* fg_realloc(void* memory, size_t size) noexcept nogil

@@ -2,7 +2,7 @@
 """Output that waits: a chain of pieces, each either bytes of its own or a part of a blob. Empty, it holds no memory."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 from posix.uio cimport iovec
 
 from fastgear.base.blob cimport blob_t
@@ -16,13 +16,20 @@ ctypedef struct piece_t:
     size_t capacity             # of bytes
     uint8_t bytes[1]
 
+# Smallest pieces that buffers of one owner have left, for the next ones that need any; all zero at the beginning.
+ctypedef struct pieces_t:
+    piece_t* first
+    uint32_t count
+
 ctypedef struct buffer_t:
     piece_t* first
     piece_t* last
     size_t length               # bytes waiting
+    pieces_t* spares            # borrowed, or NULL
 
-cdef void buffer_init(buffer_t* buffer) noexcept nogil
+cdef void buffer_init(buffer_t* buffer, pieces_t* spares) noexcept nogil
 cdef void buffer_free(buffer_t* buffer) noexcept nogil  # empty after it, and usable again
+cdef void pieces_free(pieces_t* pieces) noexcept nogil
 cdef int buffer_append(buffer_t* buffer, const void* bytes, size_t length) noexcept nogil  # FG_OK or FG_ENOMEM
 cdef int buffer_append_blob(buffer_t* buffer, blob_t* blob, size_t start, size_t length) noexcept nogil  # likewise
 # Fill in up to `most` pieces, from the first, and return how many.

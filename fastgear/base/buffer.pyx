@@ -3,7 +3,7 @@
 
 from libc.string cimport memcpy
 
-from fastgear.base.alloc cimport fg_free, fg_malloc
+from fastgear.base.alloc cimport FG_KEEPS, fg_free, fg_gone, fg_have, fg_malloc, fg_may_have
 from fastgear.base.blob cimport blob_hold, blob_release
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 
@@ -11,11 +11,13 @@ cdef enum:
     FIRST = 960                 # with its header still in malloc's fast bins
     LARGEST = 65536
     GROWTH = 4
+    SPARES = 64                 # pieces kept of a size of FIRST
 
 
-cdef void buffer_init(buffer_t* buffer) noexcept nogil:
+cdef void buffer_init(buffer_t* buffer, pieces_t* spares) noexcept nogil:
     buffer.first = buffer.last = NULL
     buffer.length = 0
+    buffer.spares = spares
 
 
 cdef piece_t* take_first(buffer_t* buffer) noexcept nogil:
@@ -30,7 +32,32 @@ cdef void drop_first(buffer_t* buffer) noexcept nogil:
     cdef piece_t* piece = take_first(buffer)
     if piece.blob != NULL:
         blob_release(piece.blob)
+    elif piece.capacity == FIRST and buffer.spares != NULL and buffer.spares.count < SPARES and FG_KEEPS:
+        keep(buffer.spares, piece)
+        return
     fg_free(piece)
+
+
+# What is kept does not count as allocated.
+
+cdef inline void keep(pieces_t* pieces, piece_t* piece) noexcept nogil:
+    piece.next = pieces.first
+    pieces.first = piece
+    pieces.count += 1
+    fg_gone(piece)
+
+
+cdef inline piece_t* take_kept(pieces_t* pieces) noexcept nogil:
+    cdef piece_t* piece = pieces.first
+    pieces.first = piece.next
+    pieces.count -= 1
+    fg_have(piece)
+    return piece
+
+
+cdef void pieces_free(pieces_t* pieces) noexcept nogil:
+    while pieces.first != NULL:
+        fg_free(take_kept(pieces))
 
 
 cdef void buffer_free(buffer_t* buffer) noexcept nogil:
@@ -48,8 +75,14 @@ cdef void push_back(buffer_t* buffer, piece_t* piece) noexcept nogil:
     buffer.last = piece
 
 
+cdef inline piece_t* get(buffer_t* buffer, size_t capacity) noexcept nogil:
+    if capacity == FIRST and buffer.spares != NULL and buffer.spares.first != NULL:
+        return take_kept(buffer.spares) if fg_may_have() else NULL
+    return <piece_t*>fg_malloc(sizeof(piece_t) + capacity)
+
+
 cdef piece_t* add(buffer_t* buffer, size_t capacity) noexcept nogil:
-    cdef piece_t* piece = <piece_t*>fg_malloc(sizeof(piece_t) + capacity)
+    cdef piece_t* piece = get(buffer, capacity)
     if piece == NULL:
         return NULL
     piece.blob = NULL

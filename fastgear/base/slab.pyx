@@ -6,23 +6,13 @@ Under AddressSanitizer each piece comes from the heap, where it sees who uses on
 
 from libc.stdint cimport uint32_t, uintptr_t
 
-from fastgear.base.alloc cimport fg_free, fg_gone, fg_have, fg_malloc, fg_may_have
+from fastgear.base.alloc cimport FG_KEEPS, fg_free, fg_gone, fg_have, fg_malloc, fg_may_have
 from fastgear.base.check cimport fg_check
 from fastgear.base.list cimport (
     link_init, link_is_linked, link_remove, link_unlink, list_first, list_init, list_is_empty, list_pop_front,
     list_push_back, list_push_front,
 )
 from fastgear.base.pages cimport pages_free, pages_new_aligned
-
-cdef extern from *:
-    """
-    #ifdef __SANITIZE_ADDRESS__
-    #define FG_NO_SLABS 1
-    #else
-    #define FG_NO_SLABS 0
-    #endif
-    """
-    bint FG_NO_SLABS
 
 cdef enum:
     SLAB = 1 << 18              # bytes of one
@@ -89,7 +79,7 @@ cdef slab_t* open_slab(slabs_t* slabs, size_t count) noexcept nogil:
 cdef void* slabs_take(slabs_t* slabs, size_t size) noexcept nogil:
     cdef size_t count = steps(size)
     cdef slab_t* slab
-    if FG_NO_SLABS or count > SLAB_CLASSES:
+    if not FG_KEEPS or count > SLAB_CLASSES:
         return fg_malloc(size)
     if not fg_may_have():
         return NULL
@@ -118,7 +108,7 @@ cdef inline void* take_from(slab_t* slab) noexcept nogil:
 cdef void slabs_give(slabs_t* slabs, void* piece, size_t size) noexcept nogil:
     cdef size_t count = steps(size)
     cdef slab_t* slab
-    if FG_NO_SLABS or count > SLAB_CLASSES:
+    if not FG_KEEPS or count > SLAB_CLASSES:
         fg_free(piece)
         return
     slab = slab_of(piece)

@@ -13,7 +13,7 @@ from fastgear.base.status cimport FG_ENOMEM, FG_OK
 cdef enum:
     SMALLEST = 16               # buckets
     MOVES = 8                   # old buckets emptied per operation
-    KEPT = 1024                 # buckets that an empty table keeps
+    KEPT = 1024                 # buckets that a table keeps, however few nodes it has
     MANY = 1 << 17              # buckets; arrays of these are pages of their own, and go back this many at a time
 
 
@@ -84,8 +84,8 @@ cdef inline void keep_in_shape(table_t* table) noexcept nogil:
         move_some(table)
     elif table.length > table.mask:
         resize(table, (table.mask + 1) * 2)
-    elif table.mask >= SMALLEST and table.length < table.mask // 8:
-        resize(table, (table.mask + 1) // 4 if table.mask >= SMALLEST * 4 else SMALLEST)
+    elif table.mask >= KEPT and table.length < table.mask // 8:
+        resize(table, max((table.mask + 1) // 4, <size_t>KEPT))
 
 
 cdef int table_insert(table_t* table, table_node_t* node) noexcept nogil:

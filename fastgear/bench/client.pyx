@@ -8,6 +8,7 @@ from posix.uio cimport iovec
 from fastgear.base.alloc cimport fg_calloc, fg_malloc
 from fastgear.base.blob cimport blob_copy, blob_t
 from fastgear.base.buffer cimport buffer_append, buffer_free, buffer_gather, buffer_init, buffer_t
+from fastgear.base.digits cimport MAX_DIGITS, digits_write
 from fastgear.base.hash cimport hash_u64
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.bench.fault cimport load_fail, load_fail_text
@@ -17,7 +18,7 @@ from fastgear.bench.model cimport (
     BACKGROUND, ECHO, FOREGROUND, FREE, HIGH, KINDS, LOAD_TWICE, LOAD_WRONG_BYTES, LOAD_WRONG_HANDLE, LOAD_WRONG_LENGTH,
     LOAD_WRONG_PACKET, LOW, MAX_HANDLE, NORMAL, UNIQUE_NONE, UNIQUE_SET, connection_t, load_t, slot_t,
 )
-from fastgear.protocol.encoder cimport MAX_DIGITS, encode_packet, encode_packet_blob, format_u64, slice_of
+from fastgear.protocol.encoder cimport encode_packet, encode_packet_blob, slice_of
 from fastgear.protocol.packet cimport PacketType, packet_t, slice_t
 
 cdef enum:
@@ -82,7 +83,7 @@ cdef slice_t next_unique(load_t* load, uint8_t* room) noexcept nogil:
         number = load.unique_number
         load.unique_number += 1
     memcpy(room, load.unique_prefix, length)
-    return slice_of(room, length + format_u64(room + length, number))
+    return slice_of(room, length + digits_write(room + length, number))
 
 
 cdef inline void turn_to_next_function(load_t* load) noexcept nogil:
@@ -119,7 +120,7 @@ cdef blob_t* one_submission(load_t* load) noexcept nogil:
     cdef buffer_t out
     cdef iovec piece
     cdef blob_t* blob = NULL
-    buffer_init(&out)
+    buffer_init(&out, NULL)
     if encode_request(load, &out, pick(load, load.weights, KINDS)) == FG_OK and buffer_gather(&out, &piece, 1) == 1:
         blob = blob_copy(piece.iov_base, piece.iov_len)
     buffer_free(&out)

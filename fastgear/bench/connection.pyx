@@ -35,7 +35,7 @@ cdef enum:
 cdef int connection_open(load_t* load, connection_t* connection, int fd, int role) noexcept nogil:
     connection.fd = fd
     connection.role = role
-    buffer_init(&connection.out)
+    buffer_init(&connection.out, NULL)
     if buffer_reserve(&connection.out, usual_output(load, role)) == NULL:
         return load_fail(load, FG_ENOMEM, NULL, 0, 0)
     return watch(load, connection, EPOLL_CTL_ADD, False)

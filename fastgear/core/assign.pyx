@@ -113,9 +113,9 @@ cdef void hand_over(state_t* state, peer_t* peer, job_t* job, int grab) noexcept
 
 
 cdef void start_timeout(state_t* state, job_t* job) noexcept nogil:
-    cdef ability_t* ability = ability_find(state, job.worker, job.function)
+    cdef ability_t* ability = ability_find(state, job.worker, job.function) if job.worker.timed > 0 else NULL
     if ability == NULL:
-        return  # dropped while the workload was on its way
+        return  # nothing has a timeout, or it was dropped while the workload was on its way
     if ability.timeout_ns > 0 and heap_push(&state.timeouts, &job.timer, state.now_ns + ability.timeout_ns) != FG_OK:
         peer_doom(state, job.worker)  # without its timer the job could hang; so its worker loses it now
 
@@ -138,8 +138,8 @@ cdef void send_assignment(state_t* state, peer_t* peer, job_t* job, int grab) no
 
 # -- answers ----------------------------------------------------------------------------------------------------------
 
-cdef void forward(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:
-    """The worker's packet as a response: arguments, then data or the last argument."""
+cdef void forward(state_t* state, peer_t* peer, const packet_t* packet, blob_t* blob) noexcept nogil:
+    """The worker's packet as a response: arguments, then data, which may be a blob's, or the last argument."""
     cdef slice_t parts[4]
     cdef uint32_t i
     for i in range(packet.arguments):
@@ -147,7 +147,7 @@ cdef void forward(state_t* state, peer_t* peer, const packet_t* packet) noexcept
     if packet.type == PacketType.WORK_STATUS:
         send_parts(state, peer, packet.type, parts, packet.arguments)
     else:
-        send_data(state, peer, packet.type, parts, packet.arguments, packet.data, packet.blob)
+        send_data(state, peer, packet.type, parts, packet.arguments, packet.data, blob)
 
 
 cdef void send_fail(state_t* state, peer_t* peer, const job_t* job) noexcept nogil:
@@ -166,20 +166,20 @@ cdef void pass_on_to(state_t* state, job_t* job, const packet_t* packet, bint ev
     """To several, data that are not small go by reference, as large ones always do. `everybody`, or else those who want
     exceptions, and WORK_FAIL to the others."""
     cdef link_t* link = job.waits.next
-    cdef packet_t shared = packet[0]
+    cdef blob_t* blob = packet.blob
     cdef peer_t* peer
-    if job.waiting > 1 and packet.blob == NULL and packet.data.length >= SHARED:
-        shared.blob = blob_copy(packet.data.bytes, packet.data.length)  # NULL: each gets a copy after all
+    if job.waiting > 1 and blob == NULL and packet.data.length >= SHARED:
+        blob = blob_copy(packet.data.bytes, packet.data.length)  # NULL: each gets a copy after all
     while link != &job.waits:
         peer = wait_from_in_job(link).peer
         if everybody or peer.exceptions:
-            forward(state, peer, &shared)
+            forward(state, peer, packet, blob)
         else:
             send_fail(state, peer, job)
         state.effort += 1
         link = link.next
-    if shared.blob != packet.blob:
-        blob_release(shared.blob)
+    if blob != packet.blob:
+        blob_release(blob)
 
 
 cdef void end_completed(state_t* state, job_t* job, const packet_t* packet) noexcept nogil:

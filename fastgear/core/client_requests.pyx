@@ -4,6 +4,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from fastgear.base.blob cimport blob_copy, blob_release
+from fastgear.base.digits cimport MAX_DIGITS, digits_write
 from fastgear.base.status cimport FG_OK
 from fastgear.core.durable cimport durable_complaint, durable_join, durable_submit
 from fastgear.core.flow cimport memory_is_short
@@ -16,7 +17,7 @@ from fastgear.core.model cimport JOB_RUNNING, MAX_FUNCTION_NAME, MAX_UNIQUE, NOR
 from fastgear.core.peers cimport send_error, send_parts
 from fastgear.core.queues cimport queue_back, queue_later
 from fastgear.core.schedule cimport schedule_next, schedule_read, schedule_t
-from fastgear.protocol.encoder cimport MAX_DIGITS, format_u64, slice_of
+from fastgear.protocol.encoder cimport slice_of
 from fastgear.protocol.packet cimport PacketType, slice_t
 from fastgear.protocol.text cimport parse_i64
 
@@ -220,7 +221,7 @@ cdef inline slice_t flag(bint value) noexcept nogil:
 
 
 cdef inline slice_t digits_of(uint8_t* room, uint64_t number) noexcept nogil:
-    return slice_of(room, format_u64(room, number))
+    return slice_of(room, digits_write(room, number))
 
 
 cdef void status_of(const job_t* job, status_t* status) noexcept nogil:

@@ -23,7 +23,8 @@ cdef void dispatch(state_t* state, peer_t* peer, const packet_t* packet) noexcep
     state.counters.packets += 1
     if not packet.is_request:
         send_error(state, peer, "INVALID_MAGIC", "Request magic expected")
-    elif type == PacketType.SUBMIT_JOB:
+        return
+    if type == PacketType.SUBMIT_JOB:
         on_submit_job(state, peer, packet, NORMAL, False)
     elif type == PacketType.SUBMIT_JOB_BG:
         on_submit_job(state, peer, packet, NORMAL, True)

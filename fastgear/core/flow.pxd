@@ -14,14 +14,12 @@ cdef void flow_begin(peer_t* peer) noexcept nogil
 # Before a peer is freed: nobody waits for it any more, and it for nobody.
 cdef void flow_end(state_t* state, peer_t* peer) noexcept nogil
 
-# Whether the peer's input must wait before what begins with these bytes is looked at.
+# Whether the peer's input must wait before what begins with these bytes is looked at; only asked when flow_might_stop.
 cdef bint flow_stops(state_t* state, peer_t* peer, const uint8_t* bytes, size_t available) noexcept nogil
 # Whether this request, complete or not, must wait: it is a report to a client that has too much to read.
 cdef bint flow_stops_report(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil
 # A peer whose input goes on now, or NULL.
 cdef peer_t* flow_resume(state_t* state) noexcept nogil
-# Whether the turn has had its share of costly work.
-cdef bint flow_is_spent(const state_t* state) noexcept nogil
 # A worker's job is over, or its client is: if its input waits for that, it goes on.
 cdef void flow_free_worker(state_t* state, peer_t* worker) noexcept nogil
 cdef void flow_free_awaiting(state_t* state, peer_t* worker) noexcept nogil
@@ -38,6 +36,20 @@ cdef void flow_cut_off(state_t* state) noexcept nogil
 cdef void flow_watch(state_t* state, peer_t* peer) noexcept nogil
 # To be disconnected at the end of the turn, and told nothing more: its output could not be kept, or is not read.
 cdef void peer_doom(state_t* state, peer_t* peer) noexcept nogil
+
+cdef enum:
+    EFFORT_A_TURN = 20000       # about two milliseconds
+
+cdef inline bint flow_is_spent(const state_t* state) noexcept nogil:
+    """Whether the turn has had its share of costly work."""
+    return state.effort - state.effort_before > EFFORT_A_TURN
+
+cdef inline bint flow_might_stop(const state_t* state, const peer_t* peer) noexcept nogil:
+    """The cheap part of the question: what it takes for anything to wait."""
+    return (
+        peer.awaited != NULL or peer.own >= state.settings.pause_output or flow_is_spent(state)
+        or buffer_length(&state.journal.filling.records) >= state.settings.max_journal
+    )
 
 cdef inline bint is_report(const packet_t* packet) noexcept nogil:
     """A worker's word on its job, which its clients wait for."""

@@ -19,10 +19,6 @@ from fastgear.core.jobs cimport job_by_handle, wait_from_in_job
 from fastgear.core.model cimport HOLD_CLIENT, HOLD_FULL, HOLD_NOTHING, HOLD_STORE, HOLD_TURN, HOLD_WORKLOAD, job_t
 from fastgear.protocol.packet cimport HEADER_SIZE
 
-cdef enum:
-    EFFORT_A_TURN = 20000       # about two milliseconds
-
-
 cdef void flow_init(state_t* state) noexcept nogil:
     list_init(&state.resumed)
     list_init(&state.slow)
@@ -103,10 +99,6 @@ cdef bint flow_stops(state_t* state, peer_t* peer, const uint8_t* bytes, size_t 
         resume(state, peer)
         return True
     return False
-
-
-cdef bint flow_is_spent(const state_t* state) noexcept nogil:
-    return state.effort - state.effort_before > EFFORT_A_TURN
 
 
 cdef bint flow_stops_report(state_t* state, peer_t* peer, const packet_t* packet) noexcept nogil:

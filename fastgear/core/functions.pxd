@@ -39,7 +39,11 @@ cdef inline bint function_wants_workers(const state_t* state, const function_t* 
 
 cdef inline void function_note_need(state_t* state, function_t* function) noexcept nogil:
     """Set its bit in state.needy as it must be; after every change of queued or wakes."""
-    if function_wants_workers(state, function):
+    cdef bint needy = function_wants_workers(state, function)
+    if needy == function.needy:
+        return
+    function.needy = needy
+    if needy:
         bitset_add(&state.needy, function.id)
     else:
         bitset_discard(&state.needy, function.id)

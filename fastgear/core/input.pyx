@@ -11,10 +11,11 @@ from libc.string cimport memchr, memcpy
 from fastgear.base.alloc cimport fg_free, fg_malloc, fg_realloc
 from fastgear.base.blob cimport blob_new, blob_release, blob_resize, blob_t, shelf_put, shelf_take
 from fastgear.base.check cimport fg_check
+from fastgear.base.list cimport list_is_empty
 from fastgear.base.status cimport FG_NEED_MORE, FG_OK
 from fastgear.core.admin cimport answer_line, is_question
 from fastgear.core.dispatch cimport dispatch
-from fastgear.core.flow cimport flow_stops, flow_stops_report, is_report, memory_is_short, peer_doom, unsent
+from fastgear.core.flow cimport flow_might_stop, flow_stops, flow_stops_report, is_report, memory_is_short, peer_doom, unsent
 from fastgear.core.halves cimport half_note
 from fastgear.core.model cimport HOLD_NOTHING, LARGE_PACKET, MAX_HANDLE
 from fastgear.core.peers cimport hears_nothing, output_of, peer_touch, send_error
@@ -49,7 +50,7 @@ cdef void input_receive(state_t* state, peer_t* peer, const uint8_t* bytes, size
     while used < length and not peer.closing:
         if peer.skip > 0:
             step = skip(peer, length - used)
-        elif flow_stops(state, peer, bytes + used, length - used):
+        elif flow_might_stop(state, peer) and flow_stops(state, peer, bytes + used, length - used):
             break
         elif bytes[used] == 0:
             step = take_packet(state, peer, bytes + used, length - used)
@@ -136,23 +137,35 @@ cdef size_t take_packet(state_t* state, peer_t* peer, const uint8_t* bytes, size
     """Handle the packet at the front, and say how long it is; 0 when more of it must come first."""
     cdef packet_t packet
     cdef int status = packet_read(bytes, available, &packet)
+    if status != FG_OK or packet.length > LARGE_PACKET or packet.length > state.settings.max_packet_size:
+        if status != FG_OK or not is_allowed(state, &packet):
+            return take_other(state, peer, bytes, available, &packet, status)
+    if not packet.has_data and has_more(&packet, bytes):
+        return refuse_more(state, peer, &packet)
+    if not list_is_empty(&state.slow) and flow_stops_report(state, peer, &packet):
+        return 0
+    dispatch(state, peer, &packet)
+    return packet.length
+
+
+cdef bint is_allowed(const state_t* state, const packet_t* packet) noexcept nogil:
+    return packet.length <= state.settings.max_packet_size and packet.length - packet.data_length <= LARGE_PACKET
+
+
+cdef size_t take_other(
+    state_t* state, peer_t* peer, const uint8_t* bytes, size_t available, packet_t* packet, int status
+) noexcept nogil:
+    """What is not all here, or not as it should be."""
     if status == PACKET_BAD_TYPE and packet.length <= state.settings.max_packet_size:
-        return refuse(state, peer, &packet, "INVALID_COMMAND", "There is no packet of this type")
+        return refuse(state, peer, packet, "INVALID_COMMAND", "There is no packet of this type")
     if status != PACKET_BAD_TYPE and packet.length > state.settings.max_packet_size:
-        return refuse_large(state, peer, bytes, available, &packet)
+        return refuse_large(state, peer, bytes, available, packet)
     if status == FG_NEED_MORE:
-        return begin_large(state, peer, bytes, available, &packet) if packet.length > LARGE_PACKET else 0
+        return begin_large(state, peer, bytes, available, packet) if packet.length > LARGE_PACKET else 0
     if (status == FG_OK or status == PACKET_BAD_ARGUMENTS) and packet.length - packet.data_length > LARGE_PACKET:
-        return refuse_arguments(state, peer, &packet)
-    if status == FG_OK:
-        if has_more(&packet, bytes):
-            return refuse_more(state, peer, &packet)
-        if flow_stops_report(state, peer, &packet):
-            return 0
-        dispatch(state, peer, &packet)
-        return packet.length
+        return refuse_arguments(state, peer, packet)
     if status == PACKET_BAD_ARGUMENTS:
-        return refuse(state, peer, &packet, "INVALID_ARGUMENT", "An argument of the packet is missing")
+        return refuse(state, peer, packet, "INVALID_ARGUMENT", "An argument of the packet is missing")
     return refuse_all(state, peer, available)
 
 
@@ -161,7 +174,7 @@ cdef bint has_more(packet_t* packet, const uint8_t* bytes) noexcept nogil:
     send it, is taken off."""
     cdef const packet_fact_t* fact = packet_fact(packet.type)
     cdef slice_t last = slice_of(<const char*>bytes + HEADER_SIZE, packet.length - HEADER_SIZE)
-    if fact.has_data or not packet.is_request or not fact.senders & (FROM_CLIENT | FROM_WORKER):
+    if not packet.is_request or not fact.senders & (FROM_CLIENT | FROM_WORKER):
         return False
     if fact.arguments > 0:
         last = packet.args[fact.arguments - 1]

@@ -49,7 +49,7 @@ cdef job_t* job_by_order(state_t* state, const order_t* order) noexcept nogil
 # Any job with that unique; of the function where one is given.
 cdef job_t* job_by_unique(state_t* state, function_t* function, slice_t unique) noexcept nogil
 
-cdef void handle_init(const state_t* state, uint64_t number, handle_t* handle) noexcept nogil
+cdef void handle_init(state_t* state, uint64_t number, handle_t* handle) noexcept nogil
 
 cdef int wait_add(state_t* state, job_t* job, peer_t* peer) noexcept nogil  # FG_OK or FG_ENOMEM
 cdef void wait_free(state_t* state, wait_t* wait) noexcept nogil
@@ -63,7 +63,7 @@ cdef inline wait_t* wait_from_in_job(link_t* link) noexcept nogil:
 cdef inline wait_t* wait_from_in_peer(link_t* link) noexcept nogil:
     return <wait_t*>(<char*>link - <size_t>&(<wait_t*>NULL).in_peer)
 
-cdef inline void job_handle(const state_t* state, const job_t* job, handle_t* handle) noexcept nogil:
+cdef inline void job_handle(state_t* state, const job_t* job, handle_t* handle) noexcept nogil:
     handle_init(state, job.in_jobs.hash, handle)
 
 cdef inline slice_t job_unique(const job_t* job) noexcept nogil:

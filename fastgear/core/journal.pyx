@@ -22,7 +22,7 @@ cdef enum:
 
 
 cdef void batch_init(batch_t* batch) noexcept nogil:
-    buffer_init(&batch.records)
+    buffer_init(&batch.records, NULL)
     list_init(&batch.answers)
     batch.counted = 0
 
@@ -128,7 +128,7 @@ cdef void journal_take_back(state_t* state, batch_t* batch) noexcept nogil:
     cdef reader_t reader
     cdef record_t record
     cdef slice_t parts[4]
-    buffer_init(&batch.records)
+    buffer_init(&batch.records, NULL)
     batch_drop_records(state, batch)
     records_begin(&all, &reader)
     while records_next(&reader, &record, parts):

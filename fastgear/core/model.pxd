@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastgear.base.bitset cimport bitset_t
 from fastgear.base.blob cimport blob_t, shelf_t
-from fastgear.base.buffer cimport buffer_t
+from fastgear.base.buffer cimport buffer_t, pieces_t
 from fastgear.base.heap cimport heap_entry_t, heap_t
 from fastgear.base.list cimport link_t
 from fastgear.base.slab cimport slabs_t
@@ -31,6 +31,7 @@ cdef enum:                      # priorities; the order is the order in which qu
     NORMAL = 1
     LOW = 2
     PRIORITIES = 3
+    NAMED = 16                  # functions that are found without a hash
 
 cdef enum:                      # where a job is
     JOB_DELAYED = 0             # in state.epochs
@@ -88,6 +89,7 @@ ctypedef struct function_t:
     uint32_t running
     uint32_t workers            # connections with the ability
     uint32_t wakes              # workers with a NOOP under way for this function
+    bint needy                  # its bit in state.needy
     link_t sleepers             # ability_t.in_sleep; a worker on it may have woken meanwhile (see workers.pyx)
     int64_t max_queue[PRIORITIES]  # 0: no limit
     size_t name_length
@@ -207,6 +209,7 @@ ctypedef struct peer_t:
     link_t abilities            # ability_t.in_peer, newest first
     link_t unlisted             # ability_t.in_sleep: abilities that no function's sleepers list holds
     bitset_t can_do             # the ids of their functions
+    size_t timed                # how many of them have a timeout
     size_t turn                 # functions with an id below this are looked at first
     link_t jobs                 # job_t.in_place, oldest first
     bint sleeping               # said PRE_SLEEP or has grabs that wait, not woken since
@@ -252,8 +255,12 @@ ctypedef struct state_t:
     uint64_t next_peer
     char prefix[MAX_PREFIX + 1] # of handles, with the last colon
     size_t prefix_length
+    uint8_t stem[MAX_HANDLE + 1]  # what handles begin with just now: the prefix, and all digits of stem_number
+    size_t stem_length
+    uint64_t stem_number        # a job's without its last eight digits; 0: there is no stem
     char version[32]
     uint64_t memory             # bytes of all jobs, waits and workloads, those under way included
+    pieces_t pieces             # of output, to be used again
     shelf_t spares              # blobs of large packets to be used again; those that nobody else holds are not in `memory`
     uint64_t output             # bytes that wait to be sent; a blob counts as often as it is to be sent
     uint64_t effort             # work done so far, in pieces of about 100 ns; only for what may take long
@@ -268,6 +275,7 @@ ctypedef struct state_t:
     size_t by_id_length
     size_t by_id_capacity
     size_t first_free_id        # no id below this is free
+    function_t* named[NAMED]    # found lately, each where its name leads (see functions.pyx), or NULL
     bitset_t ready[PRIORITIES]  # ids of functions with queued jobs
     bitset_t needy              # ids of functions that have more queued jobs than wakes
     journal_t journal

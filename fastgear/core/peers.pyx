@@ -27,8 +27,8 @@ cdef peer_t* peer_new(state_t* state) noexcept nogil:
     link_init(&peer.in_doomed)
     link_init(&peer.in_woken)
     link_init(&peer.in_served)
-    buffer_init(&peer.out)
-    buffer_init(&peer.behind)
+    buffer_init(&peer.out, &state.pieces)
+    buffer_init(&peer.behind, &state.pieces)
     list_init(&peer.answers)
     bitset_init(&peer.can_do)
     list_init(&peer.waits)
@@ -62,15 +62,19 @@ cdef void peer_free(state_t* state, peer_t* peer) noexcept nogil:
     fg_free(peer)
 
 
-cdef void peer_touch(state_t* state, peer_t* peer) noexcept nogil:
+cdef inline void touch(state_t* state, peer_t* peer) noexcept nogil:
     if not link_is_linked(&peer.in_dirty):
         list_push_back(&state.dirty, &peer.in_dirty)
     flow_count(state, peer)
 
 
+cdef void peer_touch(state_t* state, peer_t* peer) noexcept nogil:
+    touch(state, peer)
+
+
 cdef inline void sent(state_t* state, peer_t* peer, int status) noexcept nogil:
     if status == FG_OK:
-        peer_touch(state, peer)
+        touch(state, peer)
     else:
         peer_doom(state, peer)
 

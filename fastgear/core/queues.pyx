@@ -7,19 +7,16 @@ for a bit that is also in its abilities, so neither many functions nor many abil
 turns: the search goes down from the last one served, and a new worker begins with the newest.
 """
 
-from fastgear.base.bitset cimport bitset_add, bitset_discard, bitset_last_common
+from fastgear.base.bitset cimport bitset_add, bitset_discard, bitset_next_common
 from fastgear.base.check cimport fg_check
 from fastgear.base.heap cimport heap_contains, heap_free, heap_init, heap_pop, heap_push, heap_remove, heap_top
-from fastgear.base.list cimport link_is_linked, link_remove, list_first, list_push_back, list_push_front
+from fastgear.base.list cimport link_is_linked, link_remove, list_first, list_is_empty, list_push_back, list_push_front
 from fastgear.base.status cimport FG_OK
 from fastgear.core.flow cimport flow_free_awaiting, flow_free_worker, flow_is_spent
 from fastgear.core.functions cimport function_note_need
 from fastgear.core.jobs cimport job_from_in_place
 from fastgear.core.model cimport JOB_DELAYED, JOB_QUEUED, JOB_RUNNING, JOB_STORING, PRIORITIES, function_t
 from fastgear.core.workers cimport wake_for
-
-cdef enum:
-    NO_LIMIT = 2147483647    # above every function id
 
 
 cdef void queues_init(state_t* state) noexcept nogil:
@@ -39,7 +36,10 @@ cdef inline void count_in(state_t* state, job_t* job) noexcept nogil:
     function.queued[job.priority] += 1
     if function.queued[job.priority] == 1:
         bitset_add(&state.ready[job.priority], function.id)
-    wake_for(state, function)
+    if list_is_empty(&function.sleepers):
+        function_note_need(state, function)
+    else:
+        wake_for(state, function)
 
 
 cdef inline void count_out(state_t* state, job_t* job) noexcept nogil:
@@ -73,19 +73,12 @@ cdef void queue_when_due(state_t* state, job_t* job, int64_t due_wall_ns) noexce
         queue_back(state, job)
 
 
-cdef ssize_t next_function(state_t* state, peer_t* peer, int priority) noexcept nogil:
-    cdef ssize_t id = bitset_last_common(&peer.can_do, &state.ready[priority], peer.turn)
-    if id < 0:
-        id = bitset_last_common(&peer.can_do, &state.ready[priority], NO_LIMIT)
-    return id
-
-
 cdef job_t* queue_take(state_t* state, peer_t* peer) noexcept nogil:
     cdef int priority
     cdef ssize_t id
     cdef job_t* job
     for priority in range(PRIORITIES):
-        id = next_function(state, peer, priority)
+        id = bitset_next_common(&peer.can_do, &state.ready[priority], peer.turn)
         if id < 0:
             continue
         peer.turn = <size_t>id

@@ -4,7 +4,7 @@
 from libc.string cimport memcpy, memset, strlen
 
 from fastgear.base.blob cimport shelf_clear
-from fastgear.base.buffer cimport buffer_length
+from fastgear.base.buffer cimport buffer_length, pieces_free
 from fastgear.base.heap cimport heap_entry_t, heap_top
 from fastgear.base.list cimport list_first, list_init, list_is_empty
 from fastgear.core.assign cimport assign_parked, forget_waits, give_back_all, time_out_due
@@ -53,6 +53,7 @@ cdef void state_free(state_t* state) noexcept nogil:
     workers_free(state)
     functions_free(state)
     shelf_clear(&state.spares)
+    pieces_free(&state.pieces)
 
 
 cdef void state_set_time(state_t* state, int64_t now_ns, int64_t now_wall_ns) noexcept nogil:
@@ -62,17 +63,25 @@ cdef void state_set_time(state_t* state, int64_t now_ns, int64_t now_wall_ns) no
 
 
 cdef void state_fire_due(state_t* state) noexcept nogil:
-    durable_go_on(state)
-    queue_due(state)
-    time_out_due(state)
-    rescue(state, state.now_ns - state.settings.rescue_ns)
-    flow_cut_off(state)
-    halves_give_up(state)
+    """Every turn; so nothing is called that has nothing to do."""
+    if not list_is_empty(&state.journal.written.answers):
+        durable_go_on(state)
+    if state.epochs.length > 0:
+        queue_due(state)
+    if state.timeouts.length > 0:
+        time_out_due(state)
+    if not list_is_empty(&state.woken):
+        rescue(state, state.now_ns - state.settings.rescue_ns)
+    if not list_is_empty(&state.slow):
+        flow_cut_off(state)
+    if not list_is_empty(&state.halves):
+        halves_give_up(state)
     state_settle(state)
 
 
 cdef void state_settle(state_t* state) noexcept nogil:
-    assign_parked(state)
+    if not list_is_empty(&state.served):
+        assign_parked(state)
 
 
 cdef inline int64_t sooner(int64_t found, int64_t due_ns, int64_t now_ns) noexcept nogil:

@@ -17,7 +17,7 @@ a function that wants workers has no sleeper.
 from libc.stdint cimport uint64_t
 
 from fastgear.base.alloc cimport fg_calloc, fg_free
-from fastgear.base.bitset cimport bitset_add, bitset_discard, bitset_has, bitset_last_common
+from fastgear.base.bitset cimport BITSET_NO_LIMIT, bitset_add, bitset_discard, bitset_has, bitset_last_common
 from fastgear.base.check cimport fg_check
 from fastgear.base.hash cimport hash_u64
 from fastgear.base.list cimport (
@@ -28,10 +28,6 @@ from fastgear.base.table cimport table_first, table_free, table_init, table_inse
 from fastgear.core.functions cimport function_note_need, function_wants_workers
 from fastgear.core.peers cimport send_empty
 from fastgear.protocol.packet cimport PacketType
-
-cdef enum:
-    NO_LIMIT = 2147483647    # above every function id
-
 
 cdef void workers_init(state_t* state) noexcept nogil:
     table_init(&state.abilities)
@@ -66,12 +62,12 @@ cdef ability_t* ability_find(state_t* state, peer_t* peer, function_t* function)
 cdef int ability_add(state_t* state, peer_t* peer, function_t* function, int64_t timeout_ns) noexcept nogil:
     cdef ability_t* ability = ability_find(state, peer, function)
     if ability != NULL:
-        ability.timeout_ns = timeout_ns
+        set_timeout(ability, timeout_ns)
         return FG_OK
     ability = ability_new(state, peer, function)
     if ability == NULL:
         return FG_ENOMEM
-    ability.timeout_ns = timeout_ns
+    set_timeout(ability, timeout_ns)
     function.workers += 1
     list_push_front(&peer.abilities, &ability.in_peer)
     list_push_front(&function.sleepers if peer.sleeping else &peer.unlisted, &ability.in_sleep)
@@ -97,9 +93,15 @@ cdef ability_t* ability_new(state_t* state, peer_t* peer, function_t* function) 
     return ability
 
 
+cdef void set_timeout(ability_t* ability, int64_t timeout_ns) noexcept nogil:
+    ability.peer.timed += (timeout_ns > 0) - (ability.timeout_ns > 0)
+    ability.timeout_ns = timeout_ns
+
+
 cdef void ability_drop(state_t* state, ability_t* ability) noexcept nogil:
     cdef peer_t* peer = ability.peer
     cdef function_t* function = ability.function
+    set_timeout(ability, 0)
     bitset_discard(&peer.can_do, function.id)
     link_remove(&ability.in_peer)
     link_remove(&ability.in_sleep)
@@ -126,7 +128,7 @@ cdef void worker_sleep(state_t* state, peer_t* peer) noexcept nogil:
     cdef ability_t* ability
     cdef ssize_t id
     worker_is_up(state, peer)
-    id = bitset_last_common(&peer.can_do, &state.needy, NO_LIMIT)
+    id = bitset_last_common(&peer.can_do, &state.needy, BITSET_NO_LIMIT)
     if id >= 0:
         wake(state, peer, state.by_id[id])
         return

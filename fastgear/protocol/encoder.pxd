@@ -2,14 +2,12 @@
 """Packets appended to an output buffer. Each function returns FG_OK or FG_ENOMEM, and appends all of a packet or nothing."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy
 
 from fastgear.base.blob cimport blob_t
 from fastgear.base.buffer cimport buffer_t
-from fastgear.protocol.packet cimport packet_t, slice_t
-
-cdef enum:
-    MAX_DIGITS = 20         # of a uint64_t in decimal
+from fastgear.protocol.packet cimport HEADER_SIZE, MAGIC_REQUEST, MAGIC_RESPONSE, big_endian, packet_t, slice_t
 
 cdef inline slice_t slice_of(const void* bytes, size_t length) noexcept nogil:
     cdef slice_t result
@@ -17,11 +15,13 @@ cdef inline slice_t slice_of(const void* bytes, size_t length) noexcept nogil:
     result.length = length
     return result
 
-# Write value in decimal to `to` (room for MAX_DIGITS), return the number of digits.
-cdef size_t format_u64(uint8_t* to, uint64_t value) noexcept nogil
-
 # Header alone, for a packet of `size` bytes after it.
-cdef void encode_header(uint8_t* to, bint is_request, int type, size_t size) noexcept nogil
+cdef inline void encode_header(uint8_t* to, bint is_request, int type, size_t size) noexcept nogil:
+    cdef uint32_t[3] header
+    header[0] = big_endian(MAGIC_REQUEST if is_request else MAGIC_RESPONSE)
+    header[1] = big_endian(<uint32_t>type)
+    header[2] = big_endian(<uint32_t>size)
+    memcpy(to, header, HEADER_SIZE)
 
 # The parts joined by NULs; data, where a type has them, are the last part.
 cdef int encode_packet(buffer_t* out, bint is_request, int type, const slice_t* parts, int count) noexcept nogil

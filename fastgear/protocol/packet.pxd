@@ -6,6 +6,9 @@ from libc.stddef cimport size_t
 
 from fastgear.base.blob cimport blob_t
 
+cdef extern from *:
+    uint32_t big_endian "__builtin_bswap32"(uint32_t) noexcept nogil  # to and from it, on little-endian machines as Linux runs on
+
 cdef enum:
     HEADER_SIZE = 12        # magic, type and size, four bytes each, big-endian
     MAX_ARGUMENTS = 8       # more than any packet type has
@@ -83,6 +86,7 @@ ctypedef struct packet_fact_t:
 ctypedef struct packet_t:
     int type                # PacketType
     bint is_request         # magic \0REQ (else \0RES)
+    bint has_data           # data follow the arguments, though there may be no bytes of them
     uint32_t arguments      # how many of args are filled
     slice_t args[MAX_ARGUMENTS]  # the arguments, without their NULs
     slice_t data            # the data as far as they are here

@@ -9,7 +9,7 @@ Source of the facts: the file PROTOCOL of gearman/gearmand, and for the reduce p
 
 from typing import NamedTuple
 
-from libc.string cimport memchr, memset
+from libc.string cimport memchr, memcpy, memset
 
 from fastgear.base.status cimport FG_NEED_MORE, FG_OK
 
@@ -94,10 +94,12 @@ cdef const packet_fact_t* packet_fact(int type) noexcept nogil:
 
 
 cdef inline uint32_t read_u32(const uint8_t* at) noexcept nogil:
-    return <uint32_t>at[0] << 24 | <uint32_t>at[1] << 16 | <uint32_t>at[2] << 8 | at[3]
+    cdef uint32_t number
+    memcpy(&number, at, sizeof(number))
+    return big_endian(number)
 
 
-cdef int read_header(const uint8_t* bytes, size_t available, packet_t* packet) noexcept nogil:
+cdef inline int read_header(const uint8_t* bytes, size_t available, packet_t* packet) noexcept nogil:
     cdef uint32_t magic, type
     packet.length = 0
     packet.blob = NULL
@@ -121,9 +123,10 @@ cdef int split_arguments(const uint8_t* at, const uint8_t* end, bint all_here, p
     cdef packet_fact_t fact = FACTS[packet.type]
     cdef const uint8_t* nul
     cdef uint32_t i, terminated = fact.arguments
+    packet.arguments = fact.arguments
+    packet.has_data = fact.has_data
     if not fact.has_data and terminated > 0:
         terminated -= 1
-    packet.arguments = fact.arguments
     for i in range(terminated):
         nul = <const uint8_t*>memchr(at, 0, end - at) if at < end else NULL
         if nul == NULL and all_here and fact.has_data and fact.arguments == 1:

@@ -4,8 +4,9 @@
 from libc.string cimport memchr, strlen
 
 from fastgear.base.buffer cimport buffer_append
+from fastgear.base.digits cimport MAX_DIGITS, digits_write
 from fastgear.base.status cimport FG_NEED_MORE, FG_OK
-from fastgear.protocol.encoder cimport MAX_DIGITS, format_u64, slice_of
+from fastgear.protocol.encoder cimport slice_of
 
 
 cdef int line_read(const uint8_t* bytes, size_t available, line_t* line) noexcept nogil:
@@ -71,7 +72,7 @@ cdef int text_string(buffer_t* out, const char* string) noexcept nogil:
 
 cdef int text_number(buffer_t* out, uint64_t number) noexcept nogil:
     cdef uint8_t digits[MAX_DIGITS]
-    return buffer_append(out, digits, format_u64(digits, number))
+    return buffer_append(out, digits, digits_write(digits, number))
 
 
 cdef inline uint8_t hex_digit(uint8_t value) noexcept nogil:

@@ -79,7 +79,7 @@ cdef void take_in(loop_t* loop, int fd) noexcept nogil:
 cdef void turn_away(loop_t* loop, int fd, const char* reason) noexcept nogil:
     cdef buffer_t out
     cdef iovec piece
-    buffer_init(&out)
+    buffer_init(&out, NULL)
     if encode_error(&out, "TOO_MANY_CONNECTIONS", reason) == FG_OK and buffer_gather(&out, &piece, 1) == 1:
         send(fd, piece.iov_base, piece.iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
     buffer_free(&out)

@@ -155,7 +155,7 @@ cdef class Loop:
         request.kind = REQUEST_COMMAND
         request.line.bytes = <const uint8_t*>PyBytes_AS_STRING(line)
         request.line.length = len(line)
-        buffer_init(&request.reply)
+        buffer_init(&request.reply, NULL)
         with nogil:
             status = inbox_ask(&self.loop.inbox, &request)
         try:

@@ -89,6 +89,8 @@ ctypedef struct loop_t:
     uint64_t turned_away        # connections refused for want of descriptors or by the limit
     uint64_t memory_peak        # of state.memory since memory was last given back
     int64_t ahead_ns            # of the system's clocks; for tests, which need not wait then
+    int64_t wall_ahead_ns       # of the monotonic clock is the wall clock, when it was last read
+    int64_t wall_again_ns       # when that is to be done again
     bint asked                  # the inbox has requests
     bint stopping
     int64_t stop_at_ns          # when draining ends at the latest

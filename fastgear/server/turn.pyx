@@ -18,7 +18,7 @@ from fastgear.core.assign cimport assign_brought
 from fastgear.core.durable cimport durable_hand_over, durable_is_done, durable_uncount, durable_written
 from fastgear.core.flow cimport flow_is_spent, flow_resume
 from fastgear.core.input cimport input_continue
-from fastgear.core.model cimport HOLD_NOTHING, STORE_WELL, batch_t, peer_t
+from fastgear.core.model cimport HOLD_NOTHING, STORE_NONE, STORE_WELL, batch_t, peer_t
 from fastgear.core.state cimport state_fire_due, state_next_due, state_set_time, state_settle, state_work_left
 from fastgear.protocol.text cimport line_read, line_t
 from fastgear.server.connection cimport (
@@ -48,6 +48,7 @@ cdef enum:
     IDLE_MS = 200               # this long without work, and freed memory is given back
     LONGEST_MS = 86400000
     EPOCH_MS = 1000             # longest sleep while epoch jobs wait: the wall clock may be set meanwhile
+    WALL_NS = 50000000          # how long what the wall clock said is good for
     ASIDE_NS = 1000000          # how long the loop's thread lets another one go first
     GIVE_BACK = 8 << 20         # bytes that must have become free before memory is given back
     NS_PER_MS = 1000000
@@ -100,7 +101,13 @@ cdef void call_helper(loop_t* loop) noexcept nogil:
 
 
 cdef void set_time(loop_t* loop) noexcept nogil:
-    state_set_time(&loop.state, clock_ns(CLOCK_MONOTONIC) + loop.ahead_ns, clock_ns(CLOCK_REALTIME) + loop.ahead_ns)
+    """The wall clock is read now and then, and goes on with the other one between."""
+    cdef int64_t now_ns = clock_ns(CLOCK_MONOTONIC)
+    if now_ns >= loop.wall_again_ns:
+        loop.wall_ahead_ns = clock_ns(CLOCK_REALTIME) - now_ns
+        loop.wall_again_ns = now_ns + WALL_NS
+    now_ns += loop.ahead_ns
+    state_set_time(&loop.state, now_ns, now_ns + loop.wall_ahead_ns)
 
 
 cdef bint is_over(loop_t* loop) noexcept nogil:
@@ -121,7 +128,8 @@ cdef int turn(loop_t* loop, int most_ms) noexcept nogil:
     if count == 0:
         give_memory_back(loop)
     go_on_with_held(loop)
-    listen_again(loop)
+    if loop.listen_again_ns > 0:
+        listen_again(loop)
     for i in range(count):
         handle_event(loop, <watch_t*>events[i].data.ptr, events[i].events)
     if loop.asked:
@@ -129,10 +137,13 @@ cdef int turn(loop_t* loop, int most_ms) noexcept nogil:
     hear_of_store(loop)
     state_fire_due(&loop.state)
     send_all(loop)
-    end_lingering(loop)
-    end_lost(loop)
+    if not list_is_empty(&loop.lingering):
+        end_lingering(loop)
+    if not list_is_empty(&loop.unproven):
+        end_lost(loop)
     free_all_dead(loop)
-    offer_to_store(loop)
+    if loop.state.journal.store != STORE_NONE:
+        offer_to_store(loop)
     return -1 if interrupted else 0
 
 

@@ -8,7 +8,7 @@ from posix.uio cimport iovec
 
 from fastgear.base.alloc cimport fg_calloc, fg_free, fg_malloc
 from fastgear.base.bitset cimport (
-    bitset_add, bitset_discard, bitset_free, bitset_has, bitset_init, bitset_last_common, bitset_t,
+    bitset_add, bitset_discard, bitset_free, bitset_has, bitset_init, bitset_last_common, bitset_next_common, bitset_t,
 )
 from fastgear.base.blob cimport (
     SHELF_BYTES, SHELF_LEAST, blob_hold, blob_new, blob_release, blob_resize, blob_t, shelf_clear, shelf_put, shelf_t,
@@ -16,8 +16,9 @@ from fastgear.base.blob cimport (
 )
 from fastgear.base.buffer cimport (
     buffer_append, buffer_append_blob, buffer_commit, buffer_consume, buffer_free, buffer_gather, buffer_init,
-    buffer_length, buffer_reserve, buffer_t, piece_t,
+    buffer_length, buffer_reserve, buffer_t, piece_t, pieces_free, pieces_t,
 )
+from fastgear.base.digits cimport MAX_DIGITS, digits_read, digits_read_eight, digits_write, digits_write_eight
 from fastgear.base.hash cimport hash_bytes, hash_u64
 from fastgear.base.heap cimport (
     heap_contains, heap_entry_t, heap_free, heap_init, heap_length, heap_pop, heap_push, heap_remove, heap_t, heap_top,
@@ -271,6 +272,31 @@ cdef class Bitset:
     def last_common(self, Bitset other not None, size_t limit):
         return bitset_last_common(&self.set, &other.set, limit)
 
+    def next_common(self, Bitset other not None, size_t limit):
+        return bitset_next_common(&self.set, &other.set, limit)
+
+
+def write_digits(uint64_t number):
+    cdef uint8_t room[MAX_DIGITS]
+    return (<char*>room)[:digits_write(room, number)]
+
+
+def read_digits(bytes text not None):
+    """The number, or None."""
+    cdef uint64_t number
+    return number if digits_read(<const uint8_t*><const char*>text, len(text), &number) else None
+
+
+def write_eight(uint64_t number):
+    cdef uint8_t room[8]
+    digits_write_eight(room, number)
+    return (<char*>room)[:8]
+
+
+def read_eight(bytes text not None):
+    cdef uint64_t number
+    return number if digits_read_eight(<const uint8_t*><const char*>text, &number) else None
+
 
 cdef class Blob:
     cdef blob_t* blob
@@ -311,11 +337,25 @@ cdef class Blob:
         return self.blob.capacity
 
 
+cdef class Pieces:
+    """That buffers have left, for others."""
+
+    cdef pieces_t pieces
+
+    def __dealloc__(self):
+        pieces_free(&self.pieces)
+
+    def __len__(self):
+        return self.pieces.count
+
+
 cdef class Buffer:
     cdef buffer_t buffer
+    cdef Pieces spares
 
-    def __cinit__(self):
-        buffer_init(&self.buffer)
+    def __cinit__(self, Pieces spares=None):
+        self.spares = spares
+        buffer_init(&self.buffer, &spares.pieces if spares is not None else NULL)
 
     def __dealloc__(self):
         buffer_free(&self.buffer)

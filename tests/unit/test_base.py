@@ -19,6 +19,7 @@ from fastgear.base.alloc import live_allocations
 Failing = Callable[[int], None]
 quick = settings(max_examples=150, deadline=None, database=None)
 IDS = st.integers(0, 9)
+KEEPS = "FASTGEAR_ASAN" not in os.environ  # see alloc.h
 
 
 # -- list
@@ -226,6 +227,9 @@ def test_bitsets_find_their_last_common_member(
         for limit in (*limits, member, member + 1):
             expected = max((one for one in model[0] & model[1] if one < limit), default=-1)
             assert real[0].last_common(real[1], limit) == expected
+            assert real[0].next_common(real[1], limit) == (
+                expected if expected >= 0 else max(model[0] & model[1], default=-1)
+            )
 
 
 def test_a_bitset_without_memory_stays_as_it_was(base: Any, failing: Failing) -> None:
@@ -240,6 +244,30 @@ def test_a_bitset_without_memory_stays_as_it_was(base: Any, failing: Failing) ->
     bitset.discard(100_000)
     failing(0)
     assert bitset.add(100_000), "what was a member once needs no memory"
+
+
+# -- digits
+
+NUMBERS = st.integers(0, 2**64 - 1) | st.integers(0, 20).flatmap(lambda size: st.integers(0, min(10**size, 2**64 - 1)))
+
+
+@quick
+@given(number=NUMBERS)
+def test_a_number_is_its_digits(drivers: Any, number: int) -> None:
+    base, text = drivers("base"), str(number).encode()
+    assert base.write_digits(number) == text
+    assert base.read_digits(text) == (number if len(text) <= 19 else None)
+    assert base.write_eight(number % 10**8) == b"%08d" % (number % 10**8)
+    assert base.read_eight(b"%08d" % (number % 10**8)) == number % 10**8
+
+
+@quick
+@given(text=st.binary(min_size=0, max_size=22) | st.text("0123456789/:", max_size=22).map(str.encode))
+def test_what_is_not_all_digits_is_no_number(drivers: Any, text: bytes) -> None:
+    is_number = text.isdigit() and len(text) <= 19
+    assert drivers("base").read_digits(text) == (int(text) if is_number else None)
+    if len(text) >= 8:
+        assert drivers("base").read_eight(text[:8]) == (int(text[:8]) if text[:8].isdigit() else None)
 
 
 # -- blob
@@ -300,6 +328,25 @@ def test_a_shelf_keeps_no_more_than_it_may(base: Any) -> None:
 
 
 # -- buffer
+
+
+def test_what_a_buffer_leaves_is_the_next_ones_and_bounded(base: Any, failing: Failing) -> None:
+    before, pieces = live_allocations(), base.Pieces()
+    buffers = [base.Buffer(pieces) for _ in range(100)]
+    for buffer in buffers:
+        assert buffer.append(b"x" * 960)
+    for buffer in buffers:
+        buffer.consume(960)
+    if KEEPS:
+        assert len(pieces) == 64 and live_allocations() == before, "those that are kept do not count"
+    failing(0)
+    assert not buffers[0].append(b"x"), "one that is kept can fail, too"
+    failing(-1)
+    assert buffers[0].append(b"y" * 960) and buffers[0].append(b"z" * 5000)
+    assert b"".join(buffers[0].gather()) == b"y" * 960 + b"z" * 5000
+    buffers[0].consume(5960)
+    assert len(pieces) == (64 if KEEPS else 0) and live_allocations() == before
+
 
 CHUNKS = st.one_of(
     st.tuples(st.just("append"), st.sampled_from([0, 1, 10, 959, 960, 961, 5000, 70_000])),

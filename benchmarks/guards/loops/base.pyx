@@ -60,7 +60,7 @@ cdef class Buffer(Loop):
 
     def __cinit__(self):
         cdef bytes content = bytes(4096)
-        buffer_init(&self.buffer)
+        buffer_init(&self.buffer, NULL)
         self.blob = blob_copy(<const char*>content, len(content))
         if self.blob == NULL:
             raise MemoryError()

@@ -6,8 +6,9 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
 
 from fastgear.base.buffer cimport buffer_consume, buffer_free, buffer_init, buffer_length, buffer_t
+from fastgear.base.digits cimport MAX_DIGITS, digits_write
 from fastgear.base.status cimport FG_OK
-from fastgear.protocol.encoder cimport MAX_DIGITS, encode_empty, encode_packet, format_u64, slice_of
+from fastgear.protocol.encoder cimport encode_empty, encode_packet, slice_of
 from fastgear.protocol.packet cimport PacketType, packet_read, packet_t, slice_t
 from loops.loop cimport Loop
 
@@ -44,7 +45,7 @@ cdef class Encoder(Loop):
     cdef buffer_t out
 
     def __cinit__(self):
-        buffer_init(&self.out)
+        buffer_init(&self.out, NULL)
 
     def __dealloc__(self):
         buffer_free(&self.out)
@@ -73,7 +74,7 @@ cdef class Encoder(Loop):
             parts[2] = slice_of(b"0123456789abcdef", 16)
             return encode_packet(&self.out, False, PacketType.JOB_ASSIGN, parts, 3)
         if kind == 2:
-            parts[1] = slice_of(digits, format_u64(digits, 1000000000 + i))
+            parts[1] = slice_of(digits, digits_write(digits, 1000000000 + i))
             parts[2] = slice_of(b"100", 3)
             return encode_packet(&self.out, False, PacketType.WORK_STATUS, parts, 3)
         return encode_empty(&self.out, PacketType.NO_JOB)
