@@ -51,7 +51,7 @@ compare: $(RELEASE) build/peers/.unpacked  ## fastgear beside other job servers,
 	$(BIN)/python benchmarks/compare.py --save build/compare.json \
 	$(if $(QUICK),--quick --pictures build/pictures,--page docs/speed.md README.md --pictures docs/pictures)
 
-targets: $(RELEASE)  ## the numbers to reach and whether they are met, in half an hour: a table into docs/; QUICK=1 tries it in a minute
+targets: $(RELEASE)  ## the numbers to reach and whether they are met, in some 20 minutes: a table into docs/; QUICK=1 tries it in a minute
 	$(BIN)/python benchmarks/targets.py --save build/targets.json $(if $(QUICK),--quick,--page docs/speed.md)
 
 # Not what measures times, nor what starts one process after the other or is about other libraries: the C code in those is the same.

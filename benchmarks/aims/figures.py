@@ -119,7 +119,7 @@ def cells(aim: Aim, found: Found) -> list[str]:
     return [
         aim.title,
         with_unit(ours, aim.unit) if ours else "",
-        f"{aim.beside}: {beside}" if beside else aim.beside,
+        beside if aim.beside in beside else f"{aim.beside}: {beside}".removesuffix(": "),
         target,
         spread(values, " x" if aim.is_ratio else "") if values else "",
         str(len(values)),

@@ -148,7 +148,7 @@ def queues(seconds: float, parts: int) -> Iterator[Row]:
     yield memory(
         "memory per queued 16-byte job, beside its bytes", "B", "bytes_per_job", "<=", 200, is_ratio=False, less=PAYLOAD
     )
-    yield memory("the same, given back when the queue is empty", "of 1", "given_back", ">=", 0.8, is_ratio=False)
+    yield memory("memory given back when that queue is empty", "of 1", "given_back", ">=", 0.8, is_ratio=False)
 
 
 def idle_workers(seconds: float) -> Iterator[Row]:

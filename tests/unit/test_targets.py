@@ -67,16 +67,22 @@ def test_files_are_put_together_by_row() -> None:
 
 
 def test_a_table_has_a_line_for_each_row() -> None:
-    kept = {"cost": Found([(1.0, 1.0), (2.0, 1.0), (3.0, 1.0)]), "rate": Found(missing="no roofline here")}
+    kept = {
+        "cost": Found([(1.0, 1.0), (2.0, 1.0), (3.0, 1.0)]),
+        "rate": Found(missing="no roofline here"),
+        "bytes": Found([(5.0, None)], "late"),
+    }
     lines = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in targets_table([COST, RATE], kept).splitlines()
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in targets_table([COST, RATE, BYTES], kept).splitlines()
     ]
     command = "`python benchmarks/compare.py --only fill --points 1000,10000 --peers fastgear,roofline`"
     assert lines[2:] == [
         ["cost", "2.00 µs", "roofline: 1.00 µs", "at most 1.2 x roofline", "2.00 x (1.00 to 3.00)", "3", "not met", command],
-        ["rate", "", "roofline: no roofline here", "at least 0.8 x roofline", "", "0", "no figure: no roofline here", command],
+        ["rate", "", "no roofline here", "at least 0.8 x roofline", "", "0", "no figure: no roofline here", command],
+        ["bytes", "5.00 B", "roofline: late", "at most 200 B", "5.00", "1", "met", command],
     ]  # fmt: skip
-    assert summary([COST, RATE, BYTES], kept) == "Of 3 numbers 0 are met, 1 are not, and 2 have no figure."
+    assert summary([COST, RATE, BYTES], kept) == "Of 3 numbers 1 are met, 1 are not, and 1 have no figure."
 
 
 def test_figures_in_a_file_and_why_they_are_not_there() -> None:
