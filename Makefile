@@ -14,7 +14,7 @@ ASAN := build/asan/.built
 COVER := build/cover/.built
 RELEASE := build/.release-built
 
-.PHONY: help run test quick lint bench tables compare asan cover clean
+.PHONY: help run test quick lint bench tables compare targets asan cover clean
 
 help:  ## these lines
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/'
@@ -51,10 +51,14 @@ compare: $(RELEASE) build/peers/.unpacked  ## fastgear beside other job servers,
 	$(BIN)/python benchmarks/compare.py --save build/compare.json \
 	$(if $(QUICK),--quick --pictures build/pictures,--page docs/speed.md README.md --pictures docs/pictures)
 
+targets: $(RELEASE)  ## the numbers to reach and whether they are met, in some 20 minutes: a table into docs/; QUICK=1 tries it in a minute
+	$(BIN)/python benchmarks/targets.py --save build/targets.json $(if $(QUICK),--quick,--page docs/speed.md)
+
 # Not what measures times, nor what starts one process after the other or is about other libraries: the C code in those is the same.
 NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats pool/test_ecosystem pool/test_progress functional/test_aio \
 	functional/test_aio_hard_times functional/test_durable_benchmarks functional/test_serve_options \
-	functional/test_serve_as_service functional/test_supervisor functional/test_cli functional/test_plugin functional/test_compare
+	functional/test_serve_as_service functional/test_supervisor functional/test_cli functional/test_plugin functional/test_compare \
+	functional/test_targets
 
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:handle_segv=0 FASTGEAR_ASAN=1 FASTGEAR_EXAMPLES=50 \

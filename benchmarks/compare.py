@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """fastgear serve beside other job servers, under the same loads, in one run: tables in Markdown, and pictures of curves.
 
-    python benchmarks/compare.py [--quick] [--only loads,fill,...] [--peers fastgear,gearmand,...] [--rounds 3]
-                                 [--save FILE.json] [--load FILE.json] [--page FILE.md ...] [--pictures FOLDER]
+    python benchmarks/compare.py [--quick] [--only loads,fill,...] [--points 0,500] [--peers fastgear,gearmand,...]
+                                 [--rounds 3] [--save FILE.json] [--load FILE.json] [--page FILE.md ...] [--pictures FOLDER]
 
-The servers take turns, each point with a fresh process; shown is the median of the rounds, with the lowest and the highest.
+The servers take turns, in the order given, each point with a fresh process; shown is the median of the rounds, with the lowest and
+the highest.
 CPU is what the kernel counted for the server's threads during the load, over the number of jobs. The load is `fastgear bench`,
 which checks what it counts. The roofline is roofline.c: the same bytes passed along, and nothing else. A server that needs more
 than the time or memory of a point is stopped there, and its curve ends. What takes longer than 20 s is measured once.
@@ -24,12 +25,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from peers.axes import CURVES, Curve
+from peers.axes import CURVES, Curve, Point
 from peers.pictures import draw
 from peers.points import Measured
 from peers.rounds import Limits, Results, run
 from peers.servers import PEERS, Peer
-from peers.tables import curve_table, loads_table, replace_parts, summary_table
+from peers.tables import curve_table, loads_table, memory_table, replace_parts, summary_table
 
 QUICK_MOST = {
     "fill": 100_000,
@@ -39,6 +40,7 @@ QUICK_MOST = {
     "connections": 1000,
     "payload": 1 << 20,
 }
+TABLES = {"loads": loads_table, "memory": memory_table}
 
 
 def chosen(names: str, all_names: Sequence[str], what: str) -> list[str]:
@@ -52,20 +54,30 @@ def chosen(names: str, all_names: Sequence[str], what: str) -> list[str]:
 
 def choose_curves(args: argparse.Namespace) -> list[Curve]:
     names = chosen(args.only, [curve.name for curve in CURVES], "curve")
-    found = []
-    for curve in (curve for curve in CURVES if curve.name in names):
-        most = args.most if args.most is not None else QUICK_MOST.get(curve.name) if args.quick else None
-        points = [point for point in curve.points if most is None or not curve.pictured or point.value <= most]
-        if points:
-            found.append(replace(curve, points=tuple(points)))
+    found = [
+        replace(curve, points=points)
+        for curve in CURVES
+        if curve.name in names and (points := choose_points(curve, args))
+    ]
+    if not found:
+        sys.exit("no curve has such a point")
     return found
 
 
+def choose_points(curve: Curve, args: argparse.Namespace) -> tuple[Point, ...]:
+    """In the order given, and as often."""
+    if args.points:
+        by_value = {str(point.value): point for point in curve.points}
+        return tuple(by_value[value] for value in args.points.split(",") if value in by_value)
+    most = args.most if args.most is not None else QUICK_MOST.get(curve.name) if args.quick else None
+    return tuple(point for point in curve.points if most is None or not curve.pictured or point.value <= most)
+
+
 def choose_peers(args: argparse.Namespace) -> list[Peer]:
-    """Those that are here; of the others a sentence."""
-    names = chosen(args.peers, [peer.name for peer in PEERS], "server")
+    """Those that are here, in the order given; of the others a sentence."""
+    by_name = {peer.name: peer for peer in PEERS}
     found = []
-    for peer in (peer for peer in PEERS if peer.name in names):
+    for peer in (by_name[name] for name in chosen(args.peers, list(by_name), "server")):
         if peer.version():
             found.append(peer)
         else:
@@ -112,9 +124,12 @@ def loaded(path: str) -> tuple[Results, str]:
 
 
 def only_measured(curves: Sequence[Curve], results: Results) -> list[Curve]:
-    """Of what was saved."""
+    """Each point once."""
     return [
-        replace(curve, points=tuple(point for point in curve.points if point.label in results.rounds[curve.name]))
+        replace(
+            curve,
+            points=tuple(dict.fromkeys(point for point in curve.points if point.label in results.rounds[curve.name])),
+        )
         for curve in curves
         if curve.name in results.rounds
     ]
@@ -122,7 +137,7 @@ def only_measured(curves: Sequence[Curve], results: Results) -> list[Curve]:
 
 def parts(curves: Sequence[Curve], results: Results, said: str) -> dict[str, str]:
     """Tables by name."""
-    made = {curve.name: (curve_table if curve.pictured else loads_table)(curve, results) for curve in curves}
+    made = {curve.name: TABLES.get(curve.name, curve_table)(curve, results) for curve in curves}
     if len(curves) == len(CURVES):  # else a page would lose what was measured of the others
         made |= {"about": said, "summary": summary_table([curve for curve in curves if curve.pictured], results)}
     return made
@@ -133,6 +148,7 @@ def parsed() -> argparse.Namespace:
     add = parser.add_argument
     add("--quick", action="store_true", help="minutes: one round, and none of the large values")
     add("--only", default="", metavar="CURVES", help=f"of {', '.join(curve.name for curve in CURVES)}")
+    add("--points", default="", metavar="VALUES", help="on the axis; of the loads, their numbers from 1 on")
     add("--peers", default="", metavar="SERVERS", help=f"of {', '.join(peer.name for peer in PEERS)}")
     add("--rounds", type=int, help="default: 3")
     add("--seconds", type=float, help="of measuring, where a point does not say how many jobs (default: 0.8)")
@@ -158,7 +174,6 @@ def main() -> None:
     curves = choose_curves(args)
     if args.load:
         results, said = loaded(args.load)
-        curves = only_measured(curves, results)
     else:
         peers = choose_peers(args)
         rounds = args.rounds or (1 if args.quick else 3)
@@ -168,6 +183,7 @@ def main() -> None:
         if not args.quiet:
             print(said, file=sys.stderr)
         results = run(curves, peers, Limits(rounds, seconds, point_s, args.limit * 60, args.quiet))
+    curves = only_measured(curves, results)
     if args.save:
         Path(args.save).write_text(json.dumps(saved(results, said), indent=1))
     said = f"{said}; {in_turn(results)}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Clients and workers in Python, end to end through one `fastgear serve`: ours, gear's and pygearman's.
 
-    python benchmarks/python_side.py [--rounds 5] [--jobs 20000]
+    python benchmarks/python_side.py [--rounds 5] [--jobs 20000] [--only WORD,...] [--save FILE.json]
 
 A client in a process of its own sends foreground jobs that do nothing to two workers, each in another, and waits for all results:
 as many at once as its library has a way for. Then one idle worker is given background jobs one by one, and says how long after
@@ -27,6 +27,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from peers.servers import fastgear_command, running
+from peers.tables import spread
 
 WORKERS = 2
 PICK_UPS = 300
@@ -204,14 +205,33 @@ def measure(address: str, kinds: list[str], rounds: int, jobs: int) -> dict[str,
     return found
 
 
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
+def chosen(words: str) -> list[str]:
+    """Of the libraries that are here; of the others a sentence."""
+    found = []
+    for kind, module in KINDS.items():
+        if not any(word in kind for word in words.split(",")):
+            continue
+        if importlib.util.find_spec(module):
+            found.append(kind)
+        else:
+            print(f"{kind} is not installed, and left out", file=sys.stderr)
+    return found
+
+
+def save(path: str, found: dict[str, list[tuple[float, float]]]) -> None:
+    """By library, of each round."""
+    named = {
+        kind: [{"jobs_per_s": rate, "pick_up_us": delay} for rate, delay in rounds] for kind, rounds in found.items()
+    }
+    Path(path).write_text(json.dumps({"Python": platform.python_version(), "results": named}, indent=1))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=20_000, help="of fastgear's; the others get a tenth")
+    parser.add_argument("--only", default="", metavar="WORD,...", help="libraries that have one of those in their name")
+    parser.add_argument("--save", metavar="FILE.json", help="all figures")
     for role in ("--worker", "--delays", "--client"):
         parser.add_argument(role, nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -221,13 +241,15 @@ def main() -> None:
         return work(*args.delays, tell_delay)
     if args.client:
         return call(*args.client[:3], int(args.client[3]))
-    kinds = [kind for kind, module in KINDS.items() if importlib.util.find_spec(module)]
+    kinds = chosen(args.only)
     print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs; {args.rounds} rounds, all in turn", flush=True)
     with tempfile.TemporaryDirectory() as folder, running(fastgear_command, Path(folder)) as (_, port):
         found = measure(f"127.0.0.1:{port}", kinds, args.rounds, args.jobs)
     print(f"\n| | jobs/s, client to {WORKERS} workers and back | pick-up by an idle worker, p50, µs |\n|---|---|---|")
     for kind, values in found.items():
-        print(f"| {kind} | {spread([one[0] for one in values])} | {spread([one[1] for one in values])} |")
+        print(f"| {kind} | {spread([one[0] for one in values], 0)} | {spread([one[1] for one in values], 0)} |")
+    if args.save:
+        save(args.save, found)
 
 
 if __name__ == "__main__":

@@ -132,8 +132,25 @@ PAYLOAD = Curve(
     "bytes of the workload",
     tuple(
         Point(size(count), count, f"foreground --clients 1 --workers 1 --payload {count}")
-        for count in (0, 16, 256, 4 << 10, 64 << 10, 1 << 20, 16 << 20)
+        for count in (0, 16, 256, 4 << 10, 64 << 10, 1 << 20, 4 << 20, 16 << 20)
     ),
 )
 
-CURVES = (LOADS, FILL, DRAIN, FUNCTIONS, SLEEPERS, CONNECTIONS, PAYLOAD)
+MEMORY = Curve(
+    "memory",
+    "Memory of a queue of background jobs of 16 bytes, without unique ids, that is filled and emptied",
+    "jobs in the queue",
+    tuple(
+        Point(
+            number(count),
+            count,
+            "background --workers 0 --clients 4 --pipeline 100 --payload 16",
+            count=count,
+            whole=True,
+        )
+        for count in (100_000, 1_000_000)
+    ),
+    pictured=False,
+)
+
+CURVES = (LOADS, FILL, DRAIN, FUNCTIONS, SLEEPERS, CONNECTIONS, PAYLOAD, MEMORY)

@@ -31,6 +31,7 @@ class Measured:
     bytes_per_job: float  # by which the server grew
     jobs: int
     took_s: float  # with all that belongs to it
+    given_back: float = 0.0  # of what it grew by, the share that it does not keep when the queue is empty
 
 
 class Stopped(Exception):
@@ -57,14 +58,16 @@ def measure_running(peer: Peer, point: Point, seconds: float, limit_s: float, fo
     if point.whole and found["requests"] != point.count:
         raise Stopped(f"more than {limit_s:g} s")
     target = found["target"]
+    grown = max(0, target["rss"] - target["rss_before"])
     return Measured(
         jobs_per_s=found["per_s"],
         cpu_us=target["cpu_us_per_request"],
         p50_us=found["latency_us"]["p50"],
         load_share=found["own_cpu_share"],
-        bytes_per_job=max(0, target["rss"] - target["rss_before"]) / max(1, found["requests"]),
+        bytes_per_job=grown / max(1, found["requests"]),
         jobs=found["requests"],
         took_s=time.monotonic() - begun,
+        given_back=max(0, target["rss"] - target["rss_after"]) / grown if grown else 0.0,
     )
 
 

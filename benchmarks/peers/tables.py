@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from peers.axes import Curve, Point
 from peers.points import Measured
 from peers.rounds import Results
 
-__all__ = ["curve_table", "loads_table", "replace_parts", "spread", "summary_table"]
+__all__ = ["amount", "curve_table", "loads_table", "memory_table", "replace_parts", "spread", "summary_table", "table"]
 
 Figure = Callable[[Measured], float]
 
@@ -31,6 +31,14 @@ def load_share(one: Measured) -> float:
     return one.load_share
 
 
+def bytes_per_job(one: Measured) -> float:
+    return one.bytes_per_job
+
+
+def percent_given_back(one: Measured) -> float:
+    return 100 * one.given_back
+
+
 def amount(value: float) -> str:
     """With three digits."""
     for size, unit in ((1e6, " M"), (1e4, " k")):
@@ -44,7 +52,7 @@ def spread(values: list[float], digits: int) -> str:
     return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
-def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -117,6 +125,21 @@ def loads_table(curve: Curve, results: Results) -> str:
         "its CPU",
     ]
     return table(head, rows())
+
+
+def memory_table(curve: Curve, results: Results) -> str:
+    """A row for each depth and server."""
+    figures = Figures(curve, results)
+
+    def rows() -> Iterator[Sequence[str]]:
+        for point in curve.points:
+            for peer in figures.peers:
+                cells = [
+                    figures.cell(point, peer, figure) for figure in (bytes_per_job, percent_given_back, jobs_per_s)
+                ]
+                yield [point.label, peer, *cells]
+
+    return table([curve.axis, "server", "bytes for each", "given back when empty, %", "jobs/s"], rows())
 
 
 def curve_table(curve: Curve, results: Results) -> str:

@@ -84,6 +84,9 @@ class Session:
         except subprocess.TimeoutExpired:
             self.kill()
             return False, *self.process.communicate()
+        except BaseException:
+            self.kill()
+            raise
 
     def members(self) -> list[psutil.Process]:
         found = []

@@ -56,6 +56,17 @@ def test_a_server_that_takes_too_long_is_stopped() -> None:
     assert rows(found)["1 k"] == "more than 0.01 s" and rows(found)["10 k"] == "", "it does not go on to larger values"
 
 
+def test_points_in_the_order_given(tmp_path: Path) -> None:
+    saved = tmp_path / "saved.json"
+    bench("compare.py", *BRIEFLY, "--only", "fill,memory", "--points", "100000,1000,1000", "--save", str(saved))
+    kept = json.loads(saved.read_text())["rounds"]
+    assert {label: len(by_peer["fastgear"]) for label, by_peer in kept["fill"].items()} == {"100 k": 1, "1 k": 2}
+    (memory,) = kept["memory"]["100 k"]["fastgear"]
+    assert memory["bytes_per_job"] > 0 and memory["given_back"] > 0
+    shown = rows(bench("compare.py", "--load", str(saved)))
+    assert shown["100 k"] == "fastgear" and shown["1 k"], "memory has a row for each server"
+
+
 @pytest.mark.alone("a point that takes too long ends its curve")
 def test_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
@@ -84,7 +95,10 @@ def test_names_that_there_are_not() -> None:
     )
 
 
-def test_python_clients_and_workers() -> None:
-    found = rows(bench("python_side.py", "--rounds", "1", "--jobs", "1000"))
+def test_python_clients_and_workers(tmp_path: Path) -> None:
+    saved = tmp_path / "saved.json"
+    found = rows(bench("python_side.py", "--rounds", "1", "--jobs", "1000", "--save", str(saved)))
     assert {"fastgear, prefetch", "fastgear", "gear", "pygearman"} < found.keys()
     assert all(int(found[kind].split()[0].replace(",", "")) > 0 for kind in ("fastgear", "gear", "pygearman"))
+    kept = json.loads(saved.read_text())["results"]
+    assert f"{kept['gear'][0]['jobs_per_s']:,.0f}" == found["gear"].split()[0] and kept["gear"][0]["pick_up_us"] > 0
