@@ -8,10 +8,12 @@ from fastgear.base.alloc cimport fg_may_have
 
 cdef extern from "<sys/mman.h>" nogil:
     int MADV_DONTNEED
+    int MADV_HUGEPAGE
     int madvise(void* start, size_t length, int advice)
 
 cdef enum:
     PAGE = 4096                 # or a multiple of it; what is forgotten is rounded inwards
+    HUGE = 1 << 21              # what is large gets pages of this size, if there are any
 
 
 cdef void* map_some(size_t size) noexcept nogil:
@@ -20,7 +22,11 @@ cdef void* map_some(size_t size) noexcept nogil:
 
 
 cdef void* pages_new(size_t size) noexcept nogil:
-    return map_some(size) if fg_may_have() else NULL
+    """What is looked into here and there costs a walk through the tables of pages each time, unless these are huge."""
+    cdef void* memory = map_some(size) if fg_may_have() else NULL
+    if memory != NULL and size >= HUGE:
+        madvise(memory, size, MADV_HUGEPAGE)
+    return memory
 
 
 cdef void* pages_new_aligned(size_t size) noexcept nogil:

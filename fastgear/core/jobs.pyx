@@ -13,12 +13,12 @@ from fastgear.base.check cimport fg_check
 from fastgear.base.digits cimport DIGITS_EIGHT, digits_read, digits_read_eight, digits_write, digits_write_eight
 from fastgear.base.hash cimport hash_bytes, hash_u64
 from fastgear.base.heap cimport heap_contains
+from fastgear.base.index cimport index_cursor_t, index_first, index_free, index_init, index_insert, index_next, index_remove
 from fastgear.base.list cimport link_init, link_is_linked, link_remove, list_first, list_init, list_push_back
 from fastgear.base.slab cimport slabs_free, slabs_give, slabs_init, slabs_take
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.base.table cimport (
-    table_begin, table_cursor_t, table_each, table_first, table_free, table_init, table_insert, table_next, table_node_t,
-    table_remove,
+    table_begin, table_cursor_t, table_each, table_first, table_free, table_init, table_insert, table_node_t, table_remove,
 )
 from fastgear.core.journal cimport journal_ended
 from fastgear.core.model cimport STORED_NOT
@@ -28,7 +28,7 @@ from fastgear.protocol.encoder cimport slice_of
 cdef void jobs_init(state_t* state) noexcept nogil:
     slabs_init(&state.slabs)
     table_init(&state.jobs)
-    table_init(&state.uniques)
+    index_init(&state.uniques)
 
 
 cdef void jobs_free(state_t* state) noexcept nogil:
@@ -37,7 +37,7 @@ cdef void jobs_free(state_t* state) noexcept nogil:
     cdef table_node_t* node
     cdef table_node_t* later
     cdef job_t* job
-    table_free(&state.uniques)
+    index_free(&state.uniques)
     node = table_each(&state.jobs, &cursor)
     while node != NULL:
         job = <job_t*>node
@@ -46,10 +46,6 @@ cdef void jobs_free(state_t* state) noexcept nogil:
         node = later
     table_free(&state.jobs)
     slabs_free(&state.slabs)
-
-
-cdef inline job_t* job_from_in_uniques(table_node_t* node) noexcept nogil:
-    return <job_t*>(<char*>node - <size_t>&(<job_t*>NULL).in_uniques)
 
 
 cdef inline bint is_dash(slice_t unique) noexcept nogil:
@@ -151,8 +147,8 @@ cdef int enter_tables(state_t* state, job_t* job, const order_t* order) noexcept
     if table_insert(&state.jobs, &job.in_jobs) != FG_OK:
         return FG_ENOMEM
     if job.has_key:
-        job.in_uniques.hash = hash_key(state, order.function, order.unique, order.workload)
-        if table_insert(&state.uniques, &job.in_uniques) != FG_OK:
+        job.key_hash = hash_key(state, order.function, order.unique, order.workload)
+        if index_insert(&state.uniques, job.key_hash, job) != FG_OK:
             table_remove(&state.jobs, &job.in_jobs)
             return FG_ENOMEM
     return FG_OK
@@ -199,7 +195,7 @@ cdef void job_free(state_t* state, job_t* job) noexcept nogil:
     fg_check(not heap_contains(&job.timer))
     table_remove(&state.jobs, &job.in_jobs)
     if job.has_key:
-        table_remove(&state.uniques, &job.in_uniques)
+        index_remove(&state.uniques, job.key_hash, job)
     if job.stored != STORED_NOT:
         journal_ended(state, job)
     job_keep(state, job, False)
@@ -233,19 +229,18 @@ cdef job_t* job_by_handle(state_t* state, slice_t handle) noexcept nogil:
 
 
 cdef job_t* job_by_order(state_t* state, const order_t* order) noexcept nogil:
-    cdef table_node_t* node
+    cdef index_cursor_t cursor
     cdef job_t* job
     cdef bint by_workload = is_dash(order.unique)
     if not makes_key(order.unique, order.workload):
         return NULL
-    node = table_first(&state.uniques, hash_key(state, order.function, order.unique, order.workload))
-    while node != NULL:
-        job = job_from_in_uniques(node)
+    job = <job_t*>index_first(&state.uniques, hash_key(state, order.function, order.unique, order.workload), &cursor)
+    while job != NULL:
         if job.function == order.function and slices_equal(job_unique(job), order.unique) and (
             not by_workload or slices_equal(job_workload(job), order.workload)
         ):
             return job
-        node = table_next(node)
+        job = <job_t*>index_next(&cursor)
     return NULL
 
 

@@ -12,6 +12,7 @@ from fastgear.base.bitset cimport bitset_t
 from fastgear.base.blob cimport blob_t, shelf_t
 from fastgear.base.buffer cimport buffer_t, pieces_t
 from fastgear.base.heap cimport heap_entry_t, heap_t
+from fastgear.base.index cimport index_t
 from fastgear.base.list cimport link_t
 from fastgear.base.slab cimport slabs_t
 from fastgear.base.table cimport table_node_t, table_t
@@ -98,13 +99,13 @@ ctypedef struct function_t:
 # One submitted unit of work. Owned by state.jobs; freed by job_free. `bytes` is unique, reducer and, unless blob is set, workload.
 ctypedef struct job_t:
     table_node_t in_jobs        # by number: in_jobs.hash is the number in the handle
-    table_node_t in_uniques     # by hash of function and key; only with has_key
     link_t in_place             # function_t.queue or peer_t.jobs; unlinked while delayed
     heap_entry_t timer          # state.epochs while delayed, state.timeouts while running
     link_t waits                # wait_t.in_job: the clients that get the answers
     function_t* function
     peer_t* worker              # who runs it, or NULL
     blob_t* blob                # a large workload, else NULL
+    uint64_t key_hash           # of function and key, by which it is in state.uniques; only with has_key
     uint64_t numerator          # last WORK_STATUS
     uint64_t denominator
     uint32_t waiting            # length of waits
@@ -269,7 +270,7 @@ ctypedef struct state_t:
     table_t functions           # function_t.in_functions
     slabs_t slabs               # where jobs and waits lie
     table_t jobs                # job_t.in_jobs
-    table_t uniques             # job_t.in_uniques
+    index_t uniques             # jobs by key_hash
     table_t abilities           # ability_t.in_abilities
     function_t** by_id          # owned array; NULL where an id is free
     size_t by_id_length

@@ -23,6 +23,9 @@ from fastgear.base.hash cimport hash_bytes, hash_u64
 from fastgear.base.heap cimport (
     heap_contains, heap_entry_t, heap_free, heap_init, heap_length, heap_pop, heap_push, heap_remove, heap_t, heap_top,
 )
+from fastgear.base.index cimport (
+    index_cursor_t, index_first, index_free, index_init, index_insert, index_length, index_next, index_remove, index_t,
+)
 from fastgear.base.list cimport (
     link_init, link_is_linked, link_remove, link_t, list_first, list_init, list_is_empty, list_pop_front, list_push_back,
     list_push_front,
@@ -249,6 +252,45 @@ cdef class Table:
     def moved(self):
         """Old buckets that are empty, while the table is changing its size; None when it is not."""
         return self.table.moved if self.table.old != NULL else None
+
+
+cdef class Index:
+    """A set of pairs of a hash and a key."""
+
+    cdef index_t index
+
+    def __cinit__(self):
+        index_init(&self.index)
+
+    def __dealloc__(self):
+        index_free(&self.index)
+
+    def insert(self, unsigned long hash, size_t key):
+        return index_insert(&self.index, hash, <void*>(key + 1)) == FG_OK
+
+    def remove(self, unsigned long hash, size_t key):
+        index_remove(&self.index, hash, <void*>(key + 1))
+
+    def find(self, unsigned long hash):
+        cdef index_cursor_t cursor
+        cdef void* item = index_first(&self.index, hash, &cursor)
+        found = []
+        while item != NULL:
+            found.append(<size_t>item - 1)
+            item = index_next(&cursor)
+        return found
+
+    def __len__(self):
+        return index_length(&self.index)
+
+    @property
+    def places(self):
+        return self.index.mask + 1 if self.index.entries != NULL else 0
+
+    @property
+    def moved(self):
+        """Old places that are empty, while the index is changing its size; None when it is not."""
+        return self.index.moved if self.index.old != NULL else None
 
 
 cdef class Bitset:

@@ -199,6 +199,84 @@ def test_a_table_without_memory_goes_on_with_longer_chains(base: Any, failing: F
     assert all(table.remove(base.mix(n), n) for n in range(1000))
 
 
+# -- index
+
+
+@quick
+@given(steps=st.lists(st.tuples(st.booleans(), PAIRS), max_size=200))
+def test_an_index_finds_all_that_have_a_hash(drivers: Any, steps: list[tuple[bool, tuple[int, int]]]) -> None:
+    real, model = drivers("base").Index(), set()
+    for insert, (hash, key) in steps:
+        pair = hash, key + hash.bit_length() * 10  # an item has one hash
+        if insert and pair not in model:
+            assert real.insert(*pair)
+            model.add(pair)
+        elif not insert and pair in model:
+            real.remove(*pair)
+            model.discard(pair)
+        assert len(real) == len(model)
+        for some in {one for one, _ in model} | {hash}:
+            assert sorted(real.find(some)) == sorted(item for one, item in model if one == some)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_index_is_the_same_before_during_and_after_a_change_of_its_size(base: Any, seed: int) -> None:
+    """Hashes that crowd at both ends of the places, so that runs are long and go on where the emptying began."""
+    chance, index, model, moving = random.Random(seed), base.Index(), {}, 0
+    for turn in range(60_000):
+        if model and chance.random() < (0.35 if turn % 20_000 < 12_000 else 0.75):
+            key = chance.choice(list(model)[:50]) if turn % 7 else next(reversed(model))
+            index.remove(model.pop(key), key)
+        else:
+            model[turn] = (chance.randrange(-40, 40) if chance.random() < 0.02 else chance.getrandbits(64)) % 2**64
+            assert index.insert(model[turn], turn)
+        moving += index.moved is not None
+        if turn % 5 == 0 and model:
+            key = chance.choice(list(model)[-50:])
+            assert key in index.find(model[key])
+        if turn % 3000 == 0:
+            assert all(key in index.find(hash) for key, hash in model.items()) and len(index) == len(model)
+            assert not any(index.find(chance.getrandbits(64)) for _ in range(100))
+    assert moving > 100
+    for key, hash in model.items():
+        index.remove(hash, key)
+    assert len(index) == 0
+
+
+def test_an_index_grows_and_shrinks_and_no_step_pays_for_all(base: Any) -> None:
+    index, count, steps = base.Index(), 300_000, []
+    hashes = [base.mix(n) for n in range(count)]
+    for n, hash in enumerate(hashes):
+        before = index.moved
+        assert index.insert(hash, n)
+        if before is not None and index.moved is not None:
+            steps.append(index.moved - before)
+        assert index.find(hashes[n // 2]) == [n // 2]
+    assert count < index.places <= 4 * count
+    assert 16 <= min(steps) and max(steps) < 500, "the run that a step ends in is moved with it"
+    for n, hash in enumerate(hashes):
+        index.remove(hash, n)
+        assert index.find(hash) == [] and index.find(hashes[(n + count) // 2]) in ([(n + count) // 2], [])
+    assert len(index) == 0 and index.places <= 1024, "an empty one gives nearly all back"
+
+
+def test_an_index_without_memory_fills_up_and_then_refuses(base: Any, failing: Failing) -> None:
+    index = base.Index()
+    failing(0)
+    assert not index.insert(1, 1), "no places at all"
+    taken = []
+    for n in range(20):
+        failing(0 if n else 1)
+        if index.insert(base.mix(n), n):
+            taken.append(n)
+    assert index.places == 16 and taken == list(range(14))
+    assert [index.find(base.mix(n)) for n in taken] == [[n] for n in taken] and index.find(base.mix(14)) == []
+    failing(-1)
+    index.remove(base.mix(0), 0)
+    assert index.insert(base.mix(14), 14) and index.places == 32
+    assert [index.find(base.mix(n)) for n in range(1, 15)] == [[n] for n in range(1, 15)]
+
+
 # -- bitset
 
 
