@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from peers.axes import Curve, Point
 from peers.points import Measured
 from peers.rounds import Results
 
-__all__ = ["curve_table", "loads_table", "replace_parts", "spread", "summary_table"]
+__all__ = ["amount", "curve_table", "loads_table", "replace_parts", "spread", "summary_table", "table"]
 
 Figure = Callable[[Measured], float]
 
@@ -41,10 +41,12 @@ def amount(value: float) -> str:
 
 
 def spread(values: list[float], digits: int) -> str:
+    if len(values) == 1:
+        return f"{values[0]:,.{digits}f}"
     return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
-def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
