@@ -15,21 +15,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from peers.axes import CURVES, Curve, Point
+from peers.choice import about, choose_peers, chosen
 from peers.pictures import draw
 from peers.points import Measured
 from peers.rounds import Limits, Results, run
-from peers.servers import PEERS, Peer
+from peers.servers import PEERS
 from peers.tables import curve_table, loads_table, memory_table, replace_parts, summary_table
 
 QUICK_MOST = {
@@ -41,15 +39,6 @@ QUICK_MOST = {
     "payload": 1 << 20,
 }
 TABLES = {"loads": loads_table, "memory": memory_table}
-
-
-def chosen(names: str, all_names: Sequence[str], what: str) -> list[str]:
-    """Raises SystemExit for a name that there is not."""
-    found = [name.strip() for name in names.split(",")] if names else list(all_names)
-    for name in found:
-        if name not in all_names:
-            sys.exit(f"there is no {what} {name!r}; there are {', '.join(all_names)}")
-    return found
 
 
 def choose_curves(args: argparse.Namespace) -> list[Curve]:
@@ -71,28 +60,6 @@ def choose_points(curve: Curve, args: argparse.Namespace) -> tuple[Point, ...]:
         return tuple(by_value[value] for value in args.points.split(",") if value in by_value)
     most = args.most if args.most is not None else QUICK_MOST.get(curve.name) if args.quick else None
     return tuple(point for point in curve.points if most is None or not curve.pictured or point.value <= most)
-
-
-def choose_peers(args: argparse.Namespace) -> list[Peer]:
-    """Those that are here, in the order given; of the others a sentence."""
-    by_name = {peer.name: peer for peer in PEERS}
-    found = []
-    for peer in (by_name[name] for name in chosen(args.peers, list(by_name), "server")):
-        if peer.version():
-            found.append(peer)
-        else:
-            print(f"{peer.name} is not here, and is left out; {peer.missing}", file=sys.stderr)
-    if not found:
-        sys.exit("there is no server to measure")
-    return found
-
-
-def about(peers: Sequence[Peer]) -> str:
-    """What was measured, and where."""
-    versions = ", ".join(dict.fromkeys(peer.version() for peer in peers))
-    busy = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    system = f"Linux {'.'.join(platform.release().split('.')[:2])}, {platform.machine()}"
-    return f"{datetime.now(timezone.utc):%Y-%m-%d}: {versions}; {system}, {os.cpu_count()} CPUs, load average {busy} before"
 
 
 def in_turn(results: Results) -> str:
@@ -175,7 +142,7 @@ def main() -> None:
     if args.load:
         results, said = loaded(args.load)
     else:
-        peers = choose_peers(args)
+        peers = choose_peers(args.peers)
         rounds = args.rounds or (1 if args.quick else 3)
         seconds = args.seconds or (0.3 if args.quick else 0.8)
         point_s = args.point_limit or (5.0 if args.quick else float("inf"))

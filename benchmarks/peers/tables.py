@@ -49,6 +49,8 @@ def amount(value: float) -> str:
 
 
 def spread(values: list[float], digits: int) -> str:
+    if len(values) == 1:
+        return f"{values[0]:,.{digits}f}"
     return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A hash index of other people's things that grows and shrinks some places at a time, so that no operation pays for all.
 
-Beside table.pxd: the hash lies in the index and not in what is found, so that a search in vain touches one line of memory, and growing
-touches nothing else. For large sets of which most questions are whether something is there; a table is smaller where sets are small.
+Beside table.pxd: the hash lies in the index and not in what is found, so that a search in vain touches one line of memory, and
+growing touches nothing else. It is for large sets that are mostly asked for what they do not have; for small ones a table takes less.
 """
 
 from libc.stddef cimport size_t
