@@ -2,11 +2,14 @@
 """A hash index of other people's things that grows and shrinks some places at a time, so that no operation pays for all.
 
 Beside table.pxd: the hash lies in the index and not in what is found, so that a search in vain touches one line of memory, and
-growing touches nothing else. It is for large sets that are mostly asked for what they do not have; for small ones a table takes less.
+growing touches nothing else. It is for large sets that are mostly asked for what they have not; for small ones a table takes less.
 """
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
+
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void*) noexcept nogil
 
 ctypedef struct entry_t:
     uint64_t hash
@@ -36,6 +39,13 @@ cdef void index_remove(index_t* index, uint64_t hash, void* item) noexcept nogil
 cdef inline bint index_is_old(const index_t* index, uint64_t hash) noexcept nogil:
     """Whether what has this hash is among the old ones still, and what comes goes there."""
     return index.old != NULL and ((hash - index.begin) & index.old_mask) >= index.moved
+
+# Let the memory come where this hash would be found.
+cdef inline void index_prefetch(const index_t* index, uint64_t hash) noexcept nogil:
+    if index_is_old(index, hash):
+        prefetch(&index.old[hash & index.old_mask])
+    elif index.entries != NULL:
+        prefetch(&index.entries[hash & index.mask])
 
 # The first item of exactly this hash, and the one after it; NULL at the end. Equal hashes are not yet equal keys. Nothing may be
 # inserted or removed between.

@@ -9,7 +9,7 @@ memory is touched piece by piece: of huge pages each has to be cleared when it i
 
 from fastgear.base.alloc cimport fg_calloc, fg_free, fg_gone, fg_have
 from fastgear.base.check cimport fg_check
-from fastgear.base.pages cimport pages_forget, pages_free, pages_new
+from fastgear.base.pages cimport pages_forget, pages_free, pages_new, pages_touch
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 
 cdef enum:
@@ -85,6 +85,17 @@ cdef int resize(index_t* index, size_t size) noexcept nogil:
     return FG_OK
 
 
+cdef void turn_page(index_t* index, size_t at) noexcept nogil:
+    """What was emptied goes back. Of the two new rows the next pages are made apart, since each of them may take a millisecond."""
+    cdef size_t part = at % MANY
+    if part == 0 and at - MANY > index.begin:
+        pages_forget(index.old + at - MANY, index.old + at)
+    elif part == MANY // 2:
+        pages_touch(&index.entries[(at + MANY // 2) & index.mask])
+    elif part == MANY // 4 * 3:
+        pages_touch(&index.entries[(at + MANY // 4 + index.old_mask + 1) & index.mask])
+
+
 cdef void move_some(index_t* index) noexcept nogil:
     """The last run may go on where the emptying began."""
     cdef size_t at, end = index.moved + MOVES
@@ -96,8 +107,8 @@ cdef void move_some(index_t* index) noexcept nogil:
             put(index.entries, index.mask, index.old[at])
             index.old[at].item = NULL
         index.moved += 1
-        if (at + 1) % MANY == 0 and at + 1 - MANY > index.begin:
-            pages_forget(index.old + at + 1 - MANY, index.old + at + 1)
+        if (at + 1) % (MANY // 4) == 0:
+            turn_page(index, at + 1)
     if index.moved > index.old_mask:
         entries_free(index.old, index.old_mask + 1)
         index.old = NULL

@@ -6,6 +6,12 @@ Not counted as allocated: who hands it on is.
 
 from libc.stddef cimport size_t
 
+cdef extern from *:
+    """
+    static inline void pages_touch(void *place) { *(volatile char *)place = *(volatile char *)place; }
+    """
+    void pages_touch(void* place) noexcept nogil  # let the page be made that this is in
+
 cdef void* pages_new(size_t size) noexcept nogil        # zeros; NULL: no memory
 cdef void pages_free(void* memory, size_t size) noexcept nogil
 # At an address that is a multiple of the size, which is a power of two.

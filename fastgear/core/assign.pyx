@@ -15,7 +15,7 @@ from fastgear.base.table cimport table_first
 from fastgear.core.flow cimport flow_free_awaiting, flow_is_spent, peer_doom
 from fastgear.core.functions cimport function_name
 from fastgear.core.jobs cimport (
-    handle_slice, handle_t, job_bring, job_free, job_from_in_place, job_handle, job_reducer, job_unique, job_workload, wait_free,
+    handle_slice, handle_t, job_bring, job_expect_end, job_free, job_from_in_place, job_handle, job_reducer, job_unique, job_workload, wait_free,
     wait_from_in_job, wait_from_in_peer,
 )
 from fastgear.core.journal cimport journal_attempt, journal_dead, journal_wanted
@@ -108,6 +108,7 @@ cdef void hand_over(state_t* state, peer_t* peer, job_t* job, int grab) noexcept
     if job.stored != STORED_NOT:
         journal_attempt(state, job)
     state.counters.assigned += 1
+    job_expect_end(state, job)
     start_timeout(state, job)
     send_assignment(state, peer, job, grab)
 

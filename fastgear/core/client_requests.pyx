@@ -8,9 +8,10 @@ from fastgear.base.digits cimport MAX_DIGITS, digits_write
 from fastgear.base.status cimport FG_OK
 from fastgear.core.durable cimport durable_complaint, durable_join, durable_submit
 from fastgear.core.flow cimport memory_is_short
-from fastgear.core.functions cimport function_find_or_create, function_total
+from fastgear.core.functions cimport function_find, function_find_or_create, function_total
 from fastgear.core.jobs cimport (
-    handle_slice, handle_t, job_by_handle, job_by_order, job_by_unique, job_free, job_handle, job_new, order_t, wait_add,
+    handle_slice, handle_t, job_by_handle, job_by_order, job_by_unique, job_expect, job_free, job_handle, job_new, order_set_key,
+    order_t, wait_add,
 )
 from fastgear.core.journal cimport journal_is_open
 from fastgear.core.model cimport JOB_RUNNING, MAX_FUNCTION_NAME, MAX_UNIQUE, NORMAL, STORED_SAFELY, function_t, job_t
@@ -18,7 +19,7 @@ from fastgear.core.peers cimport send_error, send_parts
 from fastgear.core.queues cimport queue_back, queue_later
 from fastgear.core.schedule cimport schedule_next, schedule_read, schedule_t
 from fastgear.protocol.encoder cimport slice_of
-from fastgear.protocol.packet cimport PacketType, slice_t
+from fastgear.protocol.packet cimport HEADER_SIZE, PacketType, packet_read, slice_t
 from fastgear.protocol.text cimport parse_i64
 
 cdef enum:
@@ -101,7 +102,26 @@ cdef bint read_order(state_t* state, peer_t* peer, const packet_t* packet, order
     order.priority = NORMAL
     order.background = False
     order.has_reducer = False
+    order_set_key(state, order)
     return True
+
+
+cdef void expect_submission(state_t* state, const uint8_t* bytes, size_t available) noexcept nogil:
+    cdef packet_t packet
+    cdef function_t* function
+    if available < HEADER_SIZE or not is_submission(bytes[7]) or packet_read(bytes, available, &packet) != FG_OK:
+        return
+    function = function_find(state, packet.args[0])
+    if function != NULL:
+        job_expect(state, function, packet.args[1])
+
+
+cdef inline bint is_submission(int type) noexcept nogil:
+    return (
+        type == PacketType.SUBMIT_JOB_BG or type == PacketType.SUBMIT_JOB or type == PacketType.SUBMIT_JOB_HIGH
+        or type == PacketType.SUBMIT_JOB_LOW or type == PacketType.SUBMIT_JOB_HIGH_BG
+        or type == PacketType.SUBMIT_JOB_LOW_BG
+    )
 
 
 cdef bint refuse(state_t* state, peer_t* peer, const char* code, const char* text) noexcept nogil:

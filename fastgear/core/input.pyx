@@ -14,9 +14,11 @@ from fastgear.base.check cimport fg_check
 from fastgear.base.list cimport list_is_empty
 from fastgear.base.status cimport FG_NEED_MORE, FG_OK
 from fastgear.core.admin cimport answer_line, is_question
+from fastgear.core.client_requests cimport expect_submission
 from fastgear.core.dispatch cimport dispatch
 from fastgear.core.flow cimport flow_might_stop, flow_stops, flow_stops_report, is_report, memory_is_short, peer_doom, unsent
 from fastgear.core.halves cimport half_note
+from fastgear.core.jobs cimport jobs_are_far
 from fastgear.core.model cimport HOLD_NOTHING, LARGE_PACKET, MAX_HANDLE
 from fastgear.core.peers cimport hears_nothing, output_of, peer_touch, send_error
 from fastgear.core.worker_requests cimport is_own_job, no_such_job, refuse_report
@@ -144,6 +146,8 @@ cdef size_t take_packet(state_t* state, peer_t* peer, const uint8_t* bytes, size
         return refuse_more(state, peer, &packet)
     if not list_is_empty(&state.slow) and flow_stops_report(state, peer, &packet):
         return 0
+    if jobs_are_far(state):
+        expect_submission(state, bytes + packet.length, available - packet.length)
     dispatch(state, peer, &packet)
     return packet.length
 

@@ -5,11 +5,15 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
 
 from fastgear.base.blob cimport blob_t
+from fastgear.base.index cimport index_length, index_prefetch
 from fastgear.base.list cimport link_t
 from fastgear.core.model cimport MAX_HANDLE, function_t, job_t, peer_t, state_t, wait_t
 from fastgear.protocol.packet cimport slice_t
 
-# What a submission says of its job. All of it is borrowed.
+cdef enum:
+    FAR = 30000             # jobs, in the index of uniques
+
+# What a submission says of its job. All of it is borrowed. The last two are set by order_set_key, once the others are.
 ctypedef struct order_t:
     function_t* function
     slice_t unique
@@ -19,6 +23,8 @@ ctypedef struct order_t:
     uint8_t priority
     bint background
     bint has_reducer
+    bint has_key
+    uint64_t key_hash
 
 ctypedef struct handle_t:
     uint8_t bytes[MAX_HANDLE + 1]
@@ -27,6 +33,9 @@ ctypedef struct handle_t:
 cdef void jobs_init(state_t* state) noexcept nogil
 cdef void jobs_free(state_t* state) noexcept nogil
 
+cdef void order_set_key(state_t* state, order_t* order) noexcept nogil
+# Something of this function and unique will be asked for soon: let its place come from memory meanwhile.
+cdef void job_expect(state_t* state, function_t* function, slice_t unique) noexcept nogil
 # A job that stands nowhere yet, with the next number or a given one; NULL when there is no memory for it.
 cdef job_t* job_new(state_t* state, const order_t* order) noexcept nogil
 cdef job_t* job_new_numbered(state_t* state, const order_t* order, uint64_t number) noexcept nogil
@@ -53,6 +62,15 @@ cdef void handle_init(state_t* state, uint64_t number, handle_t* handle) noexcep
 
 cdef int wait_add(state_t* state, job_t* job, peer_t* peer) noexcept nogil  # FG_OK or FG_ENOMEM
 cdef void wait_free(state_t* state, wait_t* wait) noexcept nogil
+
+cdef inline bint jobs_are_far(const state_t* state) noexcept nogil:
+    """Whether their index is too large for the caches, so that it is worth while to expect something."""
+    return index_length(&state.uniques) >= FAR
+
+cdef inline void job_expect_end(const state_t* state, const job_t* job) noexcept nogil:
+    """It will leave the index in a while."""
+    if job.has_key and jobs_are_far(state):
+        index_prefetch(&state.uniques, job.key_hash)
 
 cdef inline job_t* job_from_in_place(link_t* link) noexcept nogil:
     return <job_t*>(<char*>link - <size_t>&(<job_t*>NULL).in_place)

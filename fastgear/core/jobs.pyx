@@ -13,7 +13,9 @@ from fastgear.base.check cimport fg_check
 from fastgear.base.digits cimport DIGITS_EIGHT, digits_read, digits_read_eight, digits_write, digits_write_eight
 from fastgear.base.hash cimport hash_bytes, hash_u64
 from fastgear.base.heap cimport heap_contains
-from fastgear.base.index cimport index_cursor_t, index_first, index_free, index_init, index_insert, index_next, index_remove
+from fastgear.base.index cimport (
+    index_cursor_t, index_first, index_free, index_init, index_insert, index_next, index_prefetch, index_remove,
+)
 from fastgear.base.list cimport link_init, link_is_linked, link_remove, list_first, list_init, list_push_back
 from fastgear.base.slab cimport slabs_free, slabs_give, slabs_init, slabs_take
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
@@ -65,6 +67,16 @@ cdef inline uint64_t hash_key(const state_t* state, const function_t* function, 
 
 cdef inline bint makes_key(slice_t unique, slice_t workload) noexcept nogil:
     return workload.length > 0 if is_dash(unique) else unique.length > 0
+
+
+cdef void order_set_key(state_t* state, order_t* order) noexcept nogil:
+    order.has_key = makes_key(order.unique, order.workload)
+    order.key_hash = hash_key(state, order.function, order.unique, order.workload) if order.has_key else 0
+
+
+cdef void job_expect(state_t* state, function_t* function, slice_t unique) noexcept nogil:
+    if unique.length > 0 and not is_dash(unique):
+        index_prefetch(&state.uniques, hash_key(state, function, unique, unique))
 
 
 cdef inline size_t size_of(size_t tail) noexcept nogil:
@@ -130,7 +142,8 @@ cdef job_t* job_new_numbered(state_t* state, const order_t* order, uint64_t numb
     job.priority = order.priority
     job.background = order.background
     job.has_reducer = order.has_reducer
-    job.has_key = makes_key(order.unique, order.workload)
+    job.has_key = order.has_key
+    job.key_hash = order.key_hash
     job.stored = STORED_NOT
     job.kept = job.away = False
     job.in_jobs.hash = number
@@ -147,7 +160,6 @@ cdef int enter_tables(state_t* state, job_t* job, const order_t* order) noexcept
     if table_insert(&state.jobs, &job.in_jobs) != FG_OK:
         return FG_ENOMEM
     if job.has_key:
-        job.key_hash = hash_key(state, order.function, order.unique, order.workload)
         if index_insert(&state.uniques, job.key_hash, job) != FG_OK:
             table_remove(&state.jobs, &job.in_jobs)
             return FG_ENOMEM
@@ -232,9 +244,9 @@ cdef job_t* job_by_order(state_t* state, const order_t* order) noexcept nogil:
     cdef index_cursor_t cursor
     cdef job_t* job
     cdef bint by_workload = is_dash(order.unique)
-    if not makes_key(order.unique, order.workload):
+    if not order.has_key:
         return NULL
-    job = <job_t*>index_first(&state.uniques, hash_key(state, order.function, order.unique, order.workload), &cursor)
+    job = <job_t*>index_first(&state.uniques, order.key_hash, &cursor)
     while job != NULL:
         if job.function == order.function and slices_equal(job_unique(job), order.unique) and (
             not by_workload or slices_equal(job_workload(job), order.workload)
@@ -258,6 +270,7 @@ cdef job_t* job_by_unique(state_t* state, function_t* function, slice_t unique) 
         order.function = state.by_id[id]
         if order.function == NULL or (function != NULL and function != order.function):
             continue
+        order_set_key(state, &order)
         job = job_by_order(state, &order)
         if job != NULL:
             return job

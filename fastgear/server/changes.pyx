@@ -9,7 +9,7 @@ from fastgear.base.buffer cimport buffer_t
 from fastgear.base.status cimport FG_OK
 from fastgear.core cimport durable
 from fastgear.core.functions cimport function_find_or_create
-from fastgear.core.jobs cimport order_t
+from fastgear.core.jobs cimport order_set_key, order_t
 from fastgear.core.journal cimport (
     RECORD_ATTEMPT, RECORD_DEAD, RECORD_ENDED, RECORD_SUBMITTED, RECORD_WANTED, reader_t, record_t, records_begin,
     records_next,
@@ -151,6 +151,7 @@ cdef int restore_one(Loop loop, tuple job) except -1:
     order.blob = blob_copy(order.workload.bytes, order.workload.length) if len(workload) > LARGE_PACKET else NULL
     if order.function == NULL or (order.blob == NULL and len(workload) > LARGE_PACKET):
         raise MemoryError()
+    order_set_key(&loop.loop.state, &order)
     status = durable.durable_restore(&loop.loop.state, &order, job[0], <uint16_t>job[7], job[6], job[4] is None)
     if order.blob != NULL:
         blob_release(order.blob)
