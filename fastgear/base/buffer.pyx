@@ -8,7 +8,7 @@ from fastgear.base.blob cimport blob_hold, blob_release
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 
 cdef enum:
-    FIRST = 960                 # with its header still in malloc's fast bins
+    FIRST = 4032                # with its header less than a page; those that were sent are kept for the next ones
     LARGEST = 65536
     GROWTH = 4
     SPARES = 64                 # pieces kept of a size of FIRST

@@ -15,8 +15,8 @@ from fastgear.base.table cimport table_first
 from fastgear.core.flow cimport flow_free_awaiting, flow_is_spent, peer_doom
 from fastgear.core.functions cimport function_name
 from fastgear.core.jobs cimport (
-    handle_slice, handle_t, job_bring, job_expect_end, job_free, job_from_in_place, job_handle, job_reducer, job_unique, job_workload, wait_free,
-    wait_from_in_job, wait_from_in_peer,
+    handle_slice, handle_t, job_bring, job_expect_end, job_free, job_from_in_place, job_handle, job_reducer, job_unique,
+    job_workload, wait_free, wait_from_in_job, wait_from_in_peer,
 )
 from fastgear.core.journal cimport journal_attempt, journal_dead, journal_wanted
 from fastgear.core.model cimport HOLD_CLIENT, JOB_RUNNING, STORE_LOST, STORED_NOT, ability_t, wait_t

@@ -10,6 +10,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastgear.base.blob cimport blob_hold, blob_release
 from fastgear.base.check cimport fg_check
+from fastgear.base.copy cimport copy_bytes
 from fastgear.base.digits cimport DIGITS_EIGHT, digits_read, digits_read_eight, digits_write, digits_write_eight
 from fastgear.base.hash cimport hash_bytes, hash_u64
 from fastgear.base.heap cimport heap_contains
@@ -93,14 +94,11 @@ cdef job_t* allocate(state_t* state, const order_t* order) noexcept nogil:
     if job == NULL:
         return NULL
     to = job.bytes
-    if order.unique.length:
-        memcpy(to, order.unique.bytes, order.unique.length)
+    copy_bytes(to, order.unique.bytes, order.unique.length)
     to += order.unique.length
-    if order.reducer.length:
-        memcpy(to, order.reducer.bytes, order.reducer.length)
+    copy_bytes(to, order.reducer.bytes, order.reducer.length)
     to += order.reducer.length
-    if inside:
-        memcpy(to, order.workload.bytes, inside)
+    copy_bytes(to, order.workload.bytes, inside)
     job.unique_length = <uint16_t>order.unique.length
     job.reducer_length = <uint16_t>order.reducer.length
     job.workload_length = <uint32_t>inside

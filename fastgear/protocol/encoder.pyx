@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
 """The encoder: packets appended to output buffers. Knows the wire's layout, not what a packet means."""
 
-from libc.string cimport memcpy, strlen
+from libc.string cimport strlen
 
 from fastgear.base.buffer cimport buffer_append_blob, buffer_commit, buffer_reserve
+from fastgear.base.copy cimport copy_bytes
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.protocol.packet cimport HEADER_SIZE, PacketType
 
 
 cdef inline uint8_t* write_bytes(uint8_t* to, const void* bytes, size_t length) noexcept nogil:
-    if length > 0:
-        memcpy(to, bytes, length)
+    copy_bytes(to, bytes, length)
     return to + length
 
 

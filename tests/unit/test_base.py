@@ -412,22 +412,22 @@ def test_what_a_buffer_leaves_is_the_next_ones_and_bounded(base: Any, failing: F
     before, pieces = live_allocations(), base.Pieces()
     buffers = [base.Buffer(pieces) for _ in range(100)]
     for buffer in buffers:
-        assert buffer.append(b"x" * 960)
+        assert buffer.append(b"x" * 4032)
     for buffer in buffers:
-        buffer.consume(960)
+        buffer.consume(4032)
     if KEEPS:
         assert len(pieces) == 64 and live_allocations() == before, "those that are kept do not count"
     failing(0)
     assert not buffers[0].append(b"x"), "one that is kept can fail, too"
     failing(-1)
-    assert buffers[0].append(b"y" * 960) and buffers[0].append(b"z" * 5000)
-    assert b"".join(buffers[0].gather()) == b"y" * 960 + b"z" * 5000
-    buffers[0].consume(5960)
+    assert buffers[0].append(b"y" * 4032) and buffers[0].append(b"z" * 5000)
+    assert b"".join(buffers[0].gather()) == b"y" * 4032 + b"z" * 5000
+    buffers[0].consume(9032)
     assert len(pieces) == (64 if KEEPS else 0) and live_allocations() == before
 
 
 CHUNKS = st.one_of(
-    st.tuples(st.just("append"), st.sampled_from([0, 1, 10, 959, 960, 961, 5000, 70_000])),
+    st.tuples(st.just("append"), st.sampled_from([0, 1, 10, 4031, 4032, 4033, 5000, 70_000])),
     st.tuples(st.just("blob"), st.sampled_from([0, 1, 20_000])),
     st.tuples(st.just("reserve"), st.sampled_from([0, 1, 700, 4000])),
     st.tuples(st.just("consume"), st.integers(0, 100_000)),
@@ -468,13 +468,13 @@ def test_the_pieces_of_a_buffer_grow_to_a_bound(base: Any) -> None:
     buffer = base.Buffer()
     for _ in range(3000):
         buffer.append(b"x" * 100)
-    assert buffer.capacities[:3] == [960, 3840, 15360]
+    assert buffer.capacities[:3] == [4032, 16128, 64512]
     assert max(buffer.capacities) == 65536 and len(buffer.capacities) < 10
 
 
 def test_a_buffer_without_memory_keeps_what_it_had(base: Any, failing: Failing) -> None:
     buffer, blob = base.Buffer(), base.Blob(b"blob")
-    assert buffer.append(b"a" * 960)
+    assert buffer.append(b"a" * 4032)
     for attempt in (
         lambda: buffer.append(b"b"),
         lambda: buffer.append_blob(blob, 0, 4),
@@ -482,7 +482,7 @@ def test_a_buffer_without_memory_keeps_what_it_had(base: Any, failing: Failing) 
     ):
         failing(0)
         assert not attempt()
-    assert buffer.gather() == [b"a" * 960] and blob.references == 1
+    assert buffer.gather() == [b"a" * 4032] and blob.references == 1
 
 
 # -- hashes
