@@ -543,7 +543,9 @@ def test_reports_do_not_wait_for_a_workload(short: Any) -> None:
     assert worker.heard() == [assigned(2)]
 
 
-def test_what_a_worker_has_said_is_read_though_its_workload_does_not_come_and_nothing_can_be_sent_to_it(short: Any) -> None:
+def test_what_a_worker_has_said_is_read_though_its_workload_does_not_come_and_nothing_can_be_sent_to_it(
+    short: Any,
+) -> None:
     """Or its end would not be read either, and its jobs stay with it."""
     worker, admin = worker_of(lambda: Talk(short)), Talk(short)
     assert worker.say("GRAB_JOB") == [assigned(1)]

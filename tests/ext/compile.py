@@ -16,6 +16,13 @@ link = []
 if os.environ.get("FASTGEAR_ASAN") == "1":
     flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", "-g1"]
     link = ["-fsanitize=address,undefined"]
+if os.environ.get("FASTGEAR_FUZZ") == "1":
+    flags += [
+        "-fsanitize=address,undefined,fuzzer-no-link",
+        "-fno-sanitize=null,object-size",
+        "-fno-omit-frame-pointer",
+    ]
+    flags += ["-fno-sanitize-recover=undefined"]
 extension = Extension(
     source.stem,
     [os.path.relpath(source)],
@@ -27,7 +34,7 @@ extension = Extension(
 modules = cythonize(
     [extension],
     build_dir=str(folder / "c"),
-    include_path=[os.getcwd()],
+    include_path=[os.getcwd(), str(source.parent)],
     compiler_directives={"language_level": 3, "cdivision": True},
     quiet=True,
     force=True,
