@@ -62,6 +62,7 @@ cdef void state_set_time(state_t* state, int64_t now_ns, int64_t now_wall_ns) no
 
 
 cdef void state_fire_due(state_t* state) noexcept nogil:
+    state_settle(state)  # or, after a turn that was long, those that are to be answered would count as workers that do not grab
     durable_go_on(state)
     queue_due(state)
     time_out_due(state)

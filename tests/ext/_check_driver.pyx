@@ -6,6 +6,7 @@ Each function returns NULL or the first thing that it finds broken.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
 
 from fastgear.base.bitset cimport bitset_has
 from fastgear.base.buffer cimport buffer_length
@@ -24,6 +25,7 @@ from fastgear.core.workers cimport ability_from_in_peer, ability_from_in_sleep
 
 cdef enum:
     ARITY = 4                   # of the heaps
+    COUNTED = 1024              # functions whose jobs are recounted, those with the smallest ids
 
 # What is recounted, by function or in all.
 ctypedef struct sums_t:
@@ -36,6 +38,8 @@ ctypedef struct sums_t:
     uint64_t waits
     uint64_t kept
     uint64_t memory
+
+cdef sums_t by_function[COUNTED]
 
 
 cdef const char* state_complaint(state_t* state, bint settled) noexcept nogil:
@@ -130,6 +134,7 @@ cdef const char* job_complaint(job_t* job) noexcept nogil:
 cdef const char* functions_complaint(state_t* state) noexcept nogil:
     cdef const char* complaint
     cdef size_t id, count = 0
+    sum_by_function(state)
     for id in range(state.by_id_length):
         if state.by_id[id] == NULL:
             continue
@@ -144,18 +149,24 @@ cdef const char* functions_complaint(state_t* state) noexcept nogil:
     return NULL
 
 
-cdef const char* function_complaint(state_t* state, function_t* function) noexcept nogil:
+cdef void sum_by_function(state_t* state) noexcept nogil:
     cdef table_cursor_t cursor = table_begin()
     cdef table_node_t* node = table_each(&state.jobs, &cursor)
-    cdef sums_t sums = sums_t(0, 0, 0, 0, 0, 0, 0, 0, 0)
+    memset(by_function, 0, min(state.by_id_length, <size_t>COUNTED) * sizeof(sums_t))
+    while node != NULL:
+        if (<job_t*>node).function.id < COUNTED:
+            count_job(&by_function[(<job_t*>node).function.id], <job_t*>node)
+        node = table_each(&state.jobs, &cursor)
+
+
+cdef const char* function_complaint(state_t* state, function_t* function) noexcept nogil:
+    cdef sums_t* sums = &by_function[function.id]
     cdef uint64_t queued = 0, wakes = 0, workers = 0
     cdef int64_t length
     cdef int priority
     cdef link_t* link = state.peers.next
-    while node != NULL:
-        if (<job_t*>node).function == function:
-            count_job(&sums, <job_t*>node)
-        node = table_each(&state.jobs, &cursor)
+    if function.id >= COUNTED:
+        return NULL
     for priority in range(PRIORITIES):
         length = line_length(function, priority)
         if length != <int64_t>function.queued[priority]:
