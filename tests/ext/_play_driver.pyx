@@ -94,6 +94,9 @@ ctypedef struct slot_t:         # a connection as its other side sees it
     bint eof                    # says nothing more
     bytes_t unread
     bytes_t heard               # of which the end has not come
+    bint is_plain               # has said nothing but packets and lines as they should be
+    uint64_t asked              # requests to which there is an answer
+    uint64_t answered
     int16_t owed[NUMBERS]       # by job: JOB_CREATED heard and no end yet
 
 ctypedef struct game_t:
@@ -248,7 +251,28 @@ cdef size_t data_length(uint8_t which) noexcept nogil:
     return large[which & 15] if which >= 0xE0 else which >> 3
 
 
-cdef void put_packet(game_t* game, bytes_t* to) noexcept nogil:
+cdef inline bint has_answer(int type) noexcept nogil:
+    return (
+        type == PacketType.SUBMIT_JOB or type == PacketType.GRAB_JOB or type == PacketType.GET_STATUS
+        or type == PacketType.ECHO_REQ or type == PacketType.SUBMIT_JOB_BG or type == PacketType.SUBMIT_JOB_HIGH
+        or type == PacketType.OPTION_REQ or type == PacketType.GRAB_JOB_UNIQ
+        or (type >= PacketType.SUBMIT_JOB_HIGH_BG and type <= PacketType.GRAB_JOB_ALL)
+        or type == PacketType.GET_STATUS_UNIQUE
+    )
+
+
+cdef inline bint is_answer(int type) noexcept nogil:
+    """Of those, one each."""
+    return (
+        type == PacketType.JOB_CREATED or type == PacketType.NO_JOB or type == PacketType.JOB_ASSIGN
+        or type == PacketType.ECHO_RES or type == PacketType.ERROR or type == PacketType.STATUS_RES
+        or type == PacketType.OPTION_RES or type == PacketType.JOB_ASSIGN_UNIQ or type == PacketType.JOB_ASSIGN_ALL
+        or type == PacketType.STATUS_RES_UNIQUE
+    )
+
+
+cdef void put_packet(game_t* game, slot_t* slot) noexcept nogil:
+    cdef bytes_t* to = &slot.unread
     cdef uint8_t chosen = take_byte(game)
     cdef int type = chosen % PACKET_TYPES
     cdef int i, arguments = packet_fact(type).arguments
@@ -267,6 +291,7 @@ cdef void put_packet(game_t* game, bytes_t* to) noexcept nogil:
         append(to, filler, length)
         if length > 0:
             to.bytes[to.length - 1] = c"a" + (which & 7)  # so that not all are the same
+    slot.asked += has_answer(type)
     encode_header(to.bytes + start, True, type, to.length - start - HEADER_SIZE)
     if game.trace:
         printf("   packet %d of %zu bytes\n", type, to.length - start)
@@ -325,6 +350,7 @@ cdef void hear(game_t* game, slot_t* slot, const void* bytes, size_t length) noe
 cdef void hear_packet(game_t* game, slot_t* slot, packet_t* packet) noexcept nogil:
     cdef int type = packet.type
     cdef uint64_t number
+    slot.answered += is_answer(type)
     if packet.is_request or not packet_fact(type).senders & FROM_SERVER:
         complain(game, "an answer that no server sends")
     if type == PacketType.JOB_CREATED or packet_fact(type).senders != FROM_SERVER:  # else: it is said of work
@@ -362,6 +388,8 @@ cdef void connect(game_t* game, slot_t* slot, bint local) noexcept nogil:
     slot.local = local
     slot.reads = True
     slot.eof = False
+    slot.is_plain = True
+    slot.asked = slot.answered = 0
     slot.unread.length = slot.heard.length = 0
     memset(slot.owed, 0, sizeof(slot.owed))
 
@@ -575,10 +603,11 @@ cdef void step_input(game_t* game, slot_t* slot, int kind) noexcept nogil:
     cdef uint8_t how = take_byte(game)
     if slot.unread.length < MOST_UNREAD and slot.peer != NULL:
         if kind == STEP_SAY:
-            put_packet(game, &slot.unread)
+            put_packet(game, slot)
         elif kind == STEP_LINE:
             put_line(game, &slot.unread)
         elif kind == STEP_BYTES:
+            slot.is_plain = False
             length = take_byte(game)
             length = min(length, <size_t>(game.end - game.at))
             append(&slot.unread, game.at, length)
@@ -713,6 +742,15 @@ cdef void end_well(game_t* game) noexcept nogil:
     for i in range(SLOTS):
         if game.complaint == NULL and game.slots[i].peer != NULL and not list_is_empty(&game.slots[i].peer.waits):
             complain(game, "all jobs are done, and a client waits")
+        if game.complaint == NULL and game.slots[i].peer != NULL and not is_answered_well(game, &game.slots[i]):
+            complain(game, "a request has no answer")
+
+
+cdef bint is_answered_well(game_t* game, slot_t* slot) noexcept nogil:
+    """By a packet for every request, or more: there are errors about others. Where memory ran out, some may be missing."""
+    if not slot.is_plain or game.starved or slot.eof or slot.peer.closing or slot.peer.deaf:
+        return True
+    return slot.answered + slot.peer.parked >= slot.asked
 
 
 cdef void leave_all(game_t* game) noexcept nogil:
