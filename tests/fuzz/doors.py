@@ -108,13 +108,12 @@ def worker(data: bytes) -> None:
     session = WorkerSession(4, concurrency=2)
     session.hello([(b"f", 0), (b"g", 100)], b"me")
     size = _CUTS[len(data) % len(_CUTS)]
-    held = asked = 0
+    asked, held = _grabs(session), 0
     with contextlib.suppress(RemoteProtocolError, ServerError):
         for at in range(0, len(data), size):
-            asked += _grabs(session)
             jobs = session.receive(data[at : at + size])
             held += len(jobs)
-            asked -= len(jobs)
+            asked += _grabs(session) - len(jobs)  # what it would have asked for while it read counts
             assert asked >= 0 and held <= 4
             if jobs and at % 2:
                 session.finish(PacketType.WORK_COMPLETE, jobs[0].handle, b"")

@@ -70,9 +70,8 @@ def fuzz(target: str, seconds: float) -> bool:
     print(summary(target, done.stderr, time.monotonic() - started), flush=True)
     if done.returncode == 0:
         return True
-    print(
-        "\n".join(line for line in done.stderr.splitlines() if not re.match(r"#\d+\s|INFO:|\s+NEW_FUNC", line))[-6000:]
-    )
+    said = (done.stderr + done.stdout).splitlines()  # atheris tells of an exception on the latter
+    print("\n".join(line for line in said if not re.match(r"#\d+\s|INFO:|\s+NEW_FUNC", line))[-6000:])
     if found := re.search(r"written to (\S+)", done.stderr):
         print(
             f"{target}: play it again with: {sys.executable} {Path(__file__).relative_to(ROOT)} {target} --play {found[1]}"
