@@ -64,7 +64,7 @@ asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitize
 	$(NOT_ASAN:%=--ignore=tests/%.py)
 
 fuzz: $(FUZZ) $(DEBUG)  ## fuzz the core, the parsers and what Python reads with clang's libFuzzer, for SECONDS=600 in all; TARGETS="play client" for some
-	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --group fuzz || true
 	$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),600) $(TARGETS)
 
 cover: $(COVER)  ## line coverage of Cython and Python code; needs Python 3.11, Cython cannot trace later ones

@@ -8,6 +8,7 @@ build/fuzz-found, with the command that plays it again. Exits with 1 where anyth
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import re
 import subprocess
@@ -110,6 +111,9 @@ def main() -> int:
         return play(
             targets[0], ["-minimize_crash=1", "-runs=20000", f"-exact_artifact_path={args.minimise}.min", args.minimise]
         )
+    if importlib.util.find_spec("atheris") is None:
+        targets = [target for target in targets if target in DRIVERS]
+        print("atheris is not there, nor a wheel of it for this Python: what is in Python is left out")
     shares = sum(TARGETS[target][0] for target in targets)
     well = [fuzz(target, args.seconds * TARGETS[target][0] / shares) for target in targets]
     return 0 if all(well) else 1
