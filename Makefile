@@ -12,9 +12,10 @@ unexport PYTHONDONTWRITEBYTECODE
 DEBUG := build/debug/.built
 ASAN := build/asan/.built
 COVER := build/cover/.built
+FUZZ := build/fuzz/.built
 RELEASE := build/.release-built
 
-.PHONY: help run test quick lint bench tables compare targets asan cover clean
+.PHONY: help run test quick lint bench tables compare targets asan fuzz cover clean
 
 help:  ## these lines
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/'
@@ -63,8 +64,12 @@ NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats pool/test_e
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:handle_segv=0 FASTGEAR_ASAN=1 FASTGEAR_EXAMPLES=50 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	$(BIN)/python tests/side_by_side.py tests/unit tests/wire tests/core tests/functional tests/adversity tests/pool \
+	$(BIN)/python tests/side_by_side.py tests/unit tests/wire tests/core tests/fuzz tests/functional tests/adversity tests/pool \
 	$(NOT_ASAN:%=--ignore=tests/%.py)
+
+fuzz: $(FUZZ) $(DEBUG)  ## fuzz the core, the parsers and what Python reads with clang's libFuzzer, for SECONDS=600 in all; TARGETS="play client" for some
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --group fuzz || true
+	$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),600) $(TARGETS)
 
 cover: $(COVER)  ## line coverage of Cython and Python code; needs Python 3.11, Cython cannot trace later ones
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "make cover needs Python 3.11: Cython cannot trace others")'
@@ -107,6 +112,12 @@ $(DEBUG): $(VENV)/.ready setup.py $(SOURCES)
 
 $(ASAN): $(VENV)/.ready setup.py $(SOURCES)
 	FASTGEAR_ASAN=1 $(BIN)/python setup.py --quiet build --build-lib build/asan
+	touch $@
+
+$(FUZZ): $(VENV)/.ready setup.py $(SOURCES) $(wildcard tests/ext/*.p* tests/fuzz/main.c tests/fuzz/build.py)
+	@command -v clang >/dev/null || { echo "make fuzz needs clang, with libFuzzer: on Debian apt install clang libclang-rt-dev"; exit 1; }
+	CC=clang LDSHARED="clang -shared" FASTGEAR_FUZZ=1 $(BIN)/python setup.py --quiet build --build-lib build/fuzz
+	$(BIN)/python tests/fuzz/build.py
 	touch $@
 
 $(COVER): $(VENV)/.ready setup.py $(SOURCES)

@@ -1,9 +1,10 @@
 """Extension modules and build variants; everything else is in pyproject.toml.
 
-Every ``.pyx`` below ``fastgear/`` is one extension module. Three switches, read from the environment:
+Every ``.pyx`` below ``fastgear/`` is one extension module. Four switches, read from the environment:
 
 FASTGEAR_DEBUG=1     fg_check aborts, allocations are counted, compiler warnings are errors
 FASTGEAR_ASAN=1      AddressSanitizer and UndefinedBehaviorSanitizer (implies FASTGEAR_DEBUG)
+FASTGEAR_FUZZ=1      the same with clang, and counters of edges for libFuzzer (implies FASTGEAR_DEBUG)
 FASTGEAR_COVERAGE=1  line tracing for coverage.py's Cython plug-in (implies FASTGEAR_DEBUG)
 """
 
@@ -23,8 +24,13 @@ def switched_on(name: str) -> bool:
 
 ASAN = switched_on("FASTGEAR_ASAN")
 COVERAGE = switched_on("FASTGEAR_COVERAGE")
-DEBUG = switched_on("FASTGEAR_DEBUG") or ASAN or COVERAGE
-VARIANT = "asan" if ASAN else "cover" if COVERAGE else "debug" if DEBUG else "release"
+FUZZ = switched_on("FASTGEAR_FUZZ")
+DEBUG = switched_on("FASTGEAR_DEBUG") or ASAN or COVERAGE or FUZZ
+VARIANT = "asan" if ASAN else "cover" if COVERAGE else "fuzz" if FUZZ else "debug" if DEBUG else "release"
+# A member's place in its struct is taken from a NULL, which clang would report.
+FUZZ_FLAGS = ["-fsanitize=address,undefined,fuzzer-no-link", "-fno-sanitize=null,object-size"]
+FUZZ_FLAGS += ["-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
+FUZZ_ROOMS = ("base", "protocol", "core")  # all that libFuzzer's program loads
 
 
 def compiler_flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]]:
@@ -42,6 +48,8 @@ def compiler_flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]
         # Lines are all that a report shows; to know variables as well takes gcc twice as long with what is added here.
         compile_args += [sanitize, "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", "-g1"]
         link_args += [sanitize]
+    if FUZZ:  # whoever loads it brings the sanitizers' library and libFuzzer
+        compile_args += FUZZ_FLAGS
     if COVERAGE:
         macros += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
     return compile_args, link_args, macros
@@ -60,6 +68,7 @@ def extensions() -> list[Extension]:
             extra_link_args=link_args,
         )
         for path in sorted(ROOT.glob("fastgear/**/*.pyx"))
+        if not FUZZ or path.parent.name in FUZZ_ROOMS
     ]
 
 

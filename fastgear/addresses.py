@@ -37,7 +37,7 @@ class Address:
                 raise ConfigError(f"{text!r} names no Unix socket; write unix:/path")
             return cls(path=path)
         host, port = _split(text)
-        if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        if not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
             raise ConfigError(f"{port!r} in {text!r} is no port; it is a number from 0 to 65535")
         return cls(host=host, port=int(port))
 

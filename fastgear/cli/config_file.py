@@ -56,7 +56,7 @@ def _refuse_further_file(name: str, where: str) -> None:
 def _read_toml(path: str, text: str, kinds: Sequence[Any]) -> dict[str, Given]:
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number too long for Python, or brackets too deep for it
         raise ConfigError(f"{path}: {error}") from None
     known = {option.name: (name, option) for kind in kinds for name, option, _ in options(kind)}
     values: dict[str, Given] = {}

@@ -17,6 +17,7 @@ from fastgear.errors import ConfigError
 __all__ = ["Option", "check_fields", "complaints_about", "option", "option_of", "options"]
 
 _WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_LONG = 20  # characters; no number that makes sense has so many
 _YES, _NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
 _NUMBERS = {"number": "whole number", "seconds": "number", "fraction": "number"}
 
@@ -62,7 +63,7 @@ class Option:
                 raise ConfigError(f"{text!r} is neither yes nor no")
             return text.lower() in _YES
         if self.kind == "port":
-            return int(text) if _WHOLE.fullmatch(text) else text
+            return int(text) if _WHOLE.fullmatch(text) and len(text) < _LONG else text
         return self._number(text) if self.kind in _NUMBERS else text
 
     def _number(self, text: str) -> float:
@@ -150,3 +151,5 @@ def complaints_about(where: str) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
+    except ValueError:  # Python writes no numbers of thousands of digits
+        raise ConfigError(f"{where}: the number is out of range") from None

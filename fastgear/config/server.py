@@ -27,7 +27,7 @@ def _listen_rule(listen: tuple[str, ...]) -> str:
 
 
 def _prefix_rule(prefix: str) -> str:
-    if len(prefix.encode()) > 41 or any(character < "!" for character in prefix):
+    if not prefix.isprintable() or len(prefix.encode()) > 41 or any(character < "!" for character in prefix):
         return "at most 41 bytes, without blanks and control characters"
     return ""
 

@@ -39,6 +39,8 @@ cdef void assign_next(state_t* state, peer_t* peer, int grab) noexcept nogil:
         await_workload(state, peer, job, grab)
     elif job != NULL:
         hand_over(state, peer, job, grab)
+        if peer.parked > 0:
+            worker_sleep(state, peer)  # for the other grabs of it
     elif not peer.parks:
         send_empty(state, peer, PacketType.NO_JOB)
     else:
@@ -53,8 +55,6 @@ cdef void assign_parked(state_t* state) noexcept nogil:
         peer = peer_from_in_served(list_pop_front(&state.served))
         peer.parked -= 1
         assign_next(state, peer, peer.parked_grab)
-        if peer.parked > 0 and peer.awaited == NULL:
-            worker_sleep(state, peer)
 
 
 cdef void await_workload(state_t* state, peer_t* peer, job_t* job, int grab) noexcept nogil:

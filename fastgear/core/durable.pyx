@@ -108,6 +108,7 @@ cdef void say(state_t* state, answer_t* answer, const char* complaint) noexcept 
         return
     link_remove(&answer.in_peer)
     if hears_nothing(peer):
+        durable_forget(state, peer)
         return
     if complaint == NULL:
         handle_init(state, answer.number, &handle)
@@ -202,6 +203,7 @@ cdef void join_records(journal_t* journal) noexcept nogil:
 cdef void swap_batches(journal_t* journal) noexcept nogil:
     """The records change hands, and the answers one list's head; the empty batch has neither."""
     cdef link_t* first = list_first(&journal.filling.answers)
+    buffer_free(&journal.written.records)  # a piece without bytes, of a submission that there was no memory for
     journal.written.records = journal.filling.records
     journal.written.counted = journal.filling.counted
     if first != NULL:

@@ -119,12 +119,13 @@ cdef void unplace(state_t* state, job_t* job) noexcept nogil:
 cdef void grab_again(state_t* state, peer_t* worker) noexcept nogil:
     """What it was to get is gone: let its grab be answered as one that waited."""
     worker.awaited = NULL
-    if worker.closing or worker.deaf:
+    if worker.closing:
         return
-    worker.parked += 1
-    worker.parked_grab = worker.awaited_grab
-    if not link_is_linked(&worker.in_served):
-        list_push_back(&state.served, &worker.in_served)
+    if not worker.deaf:
+        worker.parked += 1
+        worker.parked_grab = worker.awaited_grab
+        if not link_is_linked(&worker.in_served):
+            list_push_back(&state.served, &worker.in_served)
     flow_free_awaiting(state, worker)
 
 

@@ -6,7 +6,7 @@ from libc.string cimport memcpy, memset, strlen
 from fastgear.base.blob cimport shelf_clear
 from fastgear.base.buffer cimport buffer_length, pieces_free
 from fastgear.base.heap cimport heap_entry_t, heap_top
-from fastgear.base.list cimport list_first, list_init, list_is_empty
+from fastgear.base.list cimport link_unlink, list_first, list_init, list_is_empty
 from fastgear.core.assign cimport assign_parked, forget_waits, give_back_all, time_out_due
 from fastgear.core.durable cimport durable_forget, durable_free, durable_go_on, durable_init, durable_is_behind
 from fastgear.core.flow cimport flow_cut_off, flow_free_workers, flow_init, flow_sent, peer_from_in_slow
@@ -64,6 +64,7 @@ cdef void state_set_time(state_t* state, int64_t now_ns, int64_t now_wall_ns) no
 
 cdef void state_fire_due(state_t* state) noexcept nogil:
     """Every turn; so nothing is called that has nothing to do."""
+    state_settle(state)  # or, after a turn that was long, those that are to be answered would count as workers that do not grab
     if not list_is_empty(&state.journal.written.answers):
         durable_go_on(state)
     if state.epochs.length > 0:
@@ -118,10 +119,17 @@ cdef void state_disconnect(state_t* state, peer_t* peer) noexcept nogil:
     peer_free(state, peer)
 
 
+cdef inline void forget_grabs(peer_t* peer) noexcept nogil:
+    """Those that wait, and are not to be answered any more."""
+    peer.parked = 0
+    link_unlink(&peer.in_served)
+
+
 cdef void state_retire(state_t* state, peer_t* peer) noexcept nogil:
     """First it can do nothing any more, so that none of its jobs comes back to it."""
     peer.closing = True
     worker_is_up(state, peer)
+    forget_grabs(peer)
     abilities_reset(state, peer)
     forget_waits(state, peer)
     flow_free_workers(state, peer)
@@ -131,7 +139,7 @@ cdef void state_retire(state_t* state, peer_t* peer) noexcept nogil:
 cdef void peer_deafen(state_t* state, peer_t* peer) noexcept nogil:
     peer.deaf = True
     abilities_reset(state, peer)
-    peer.parked = 0
+    forget_grabs(peer)
     durable_forget(state, peer)
     flow_sent(state, peer, buffer_length(&peer.out))
 

@@ -181,8 +181,10 @@ class Traffic:
         self.outstanding -= 1
         piece.leases = None
         end = len(result) - TRAILER.size
-        elapsed, laps = TRAILER.unpack_from(result, end)
+        elapsed, laps = TRAILER.unpack_from(result, end) if end >= 0 else (0, 1)
         end -= laps * LAP_BYTES
+        if end < 0:
+            raise ValueError("the result of a worker is cut off")
         received = self._transfer.received
         self.deliver_records(piece, result, piece.seen_bytes, end)
         piece.source.sizer.measured(len(piece.values), elapsed)

@@ -24,7 +24,8 @@ __all__ = [
 ]
 
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
-_WORKER = re.compile(r"(\d+) (\S+) (.*?) :(?: (.*))?")
+_NUMBER = re.compile(r"[0-9]{1,20}")  # no others that Unicode has, and none that int() refuses
+_WORKER = re.compile(r"([0-9]{1,20}) (\S+) (.*?) :(?: (.*))?")
 
 
 def _unescape(name: str) -> str:
@@ -55,7 +56,7 @@ def _fields(reply: str, numbers: int) -> Iterator[tuple[str, list[int]]]:
     """A name and so many numbers per line, tabs between; the name itself may hold tabs on servers that do not escape."""
     for line in _lines(reply):
         name, *fields = line.rsplit("\t", numbers)
-        if len(fields) != numbers or not all(field.isdigit() for field in fields):
+        if len(fields) != numbers or not all(map(_NUMBER.fullmatch, fields)):
             raise RemoteProtocolError(f"a line of this listing has a name and {numbers} numbers; this one is {line!r}")
         yield _unescape(name), [int(field) for field in fields]
 

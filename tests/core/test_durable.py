@@ -227,6 +227,15 @@ def test_one_that_cannot_be_sent_to_any_more_gets_nothing(core: Any, talk: Conne
     assert core.waiting_output == 0
 
 
+def test_what_it_says_after_that_is_answered_nowhere(core: Any, talk: Connect) -> None:
+    client = talk()
+    core.deafen(client.id)
+    core.receive(client.id, request("SUBMIT_JOB_BG", b"f", b"", b"x") + b"maxqueue f 10\n")
+    core.hand_over()
+    core.written()
+    assert core.waiting_output == 0
+
+
 def test_cancelled_before_it_is_written(core: Any, talk: Connect) -> None:
     client, admin, worker = talk(), talk(), worker_of(talk)
     submit(client)
@@ -383,6 +392,25 @@ def test_memory_is_given_back(core: Any, talk: Connect) -> None:
     assert core.all_is_written
 
 
+def test_a_large_submission_without_memory_for_its_record_leaves_none_behind(make_core: Callable[..., Any]) -> None:
+    """That a piece of the batch has no bytes does not mean that there is none."""
+    from fastgear.base.alloc import counting, fail_after, live_allocations
+
+    for n in range(40):
+        before = live_allocations()
+        core = make_core(durable=True)
+        client = core.connect()
+        fail_after(n)
+        for part in (slice(17_000), slice(17_000, None)):
+            core.receive(client, request("SUBMIT_JOB_BG", b"f", b"", b"x" * 20_000)[part])
+        fail_after(-1)
+        for _ in range(2):
+            if core.hand_over() is not None:
+                core.written()
+        core.close()
+        assert not counting or live_allocations() == before, f"allocation {n}"
+
+
 @pytest.mark.parametrize("outcome", [WRITTEN, FAILED, FAILED_FOR_GOOD, REFUSING])
 def test_every_allocation_may_fail_without_harm(make_core: Callable[..., Any], outcome: int) -> None:
     from fastgear.base.alloc import fail_after
@@ -513,6 +541,20 @@ def test_reports_do_not_wait_for_a_workload(short: Any) -> None:
     short.bring(2, DATA[1])
     short.written()
     assert worker.heard() == [assigned(2)]
+
+
+def test_what_a_worker_has_said_is_read_though_its_workload_does_not_come_and_nothing_can_be_sent_to_it(
+    short: Any,
+) -> None:
+    """Or its end would not be read either, and its jobs stay with it."""
+    worker, admin = worker_of(lambda: Talk(short)), Talk(short)
+    assert worker.say("GRAB_JOB") == [assigned(1)]
+    short.receive(worker.id, request("GRAB_JOB") + request("ECHO_REQ", b"x"))
+    assert short.is_held(worker.id)
+    short.deafen(worker.id)
+    assert admin.text(b"cancel job H:test:2\n") == b"OK\r\n"
+    short.turn()
+    assert not short.is_held(worker.id)
 
 
 def test_a_worker_that_leaves_meanwhile_costs_nothing(short: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from core.conftest import Talk
+from speak import request
 
 Connect = Callable[[], Talk]
 
@@ -43,6 +44,16 @@ def test_several_grabs_wait_for_several_jobs(talk: Connect) -> None:
         client.say("SUBMIT_JOB_BG", b"f", b"", b"%d" % i)
     assert jobs(worker.heard()) == [b"0", b"1", b"2"]
     assert jobs(worker.say("GRAB_JOB_UNIQ")) == [b"3"]
+
+
+def test_a_grab_that_waits_is_not_forgotten_for_one_that_comes_with_the_job(talk: Connect) -> None:
+    """In the same turn: the job wakes the worker, whose next grab is read before the first one is answered."""
+    client, worker = talk(), waiter(talk)
+    worker.core.receive(worker.id, request("SUBMIT_JOB_BG", b"f", b"", b"1") + request("GRAB_JOB_UNIQ"))
+    (created, *assigned) = worker.heard()
+    assert created[0] == "JOB_CREATED" and jobs(assigned) == [b"1"]
+    client.say("SUBMIT_JOB_BG", b"f", b"", b"2")
+    assert jobs(worker.heard()) == [b"2"], "two grabs, two jobs"
 
 
 def test_the_one_that_waits_since_last_gets_the_job_and_others_after_it(talk: Connect) -> None:

@@ -7,6 +7,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from posix.uio cimport iovec
 
+from _check_driver cimport state_complaint
+
 from fastgear.base.blob cimport blob_copy, blob_t
 from fastgear.base.buffer cimport buffer_gather, buffer_length
 from fastgear.base.list cimport link_is_linked, link_t, list_is_empty, list_pop_front
@@ -282,6 +284,7 @@ cdef class Core:
 
     def check(self):
         """Assert what must hold after every request; the names of functions that break it are in the message."""
+        cdef const char* complaint
         cdef function_t* function
         cdef link_t* link
         cdef size_t id
@@ -294,3 +297,5 @@ cdef class Core:
                 name = function.name[:function.name_length]
                 assert not ability_from_in_sleep(link).peer.sleeping, f"{name!r} has jobs, an able sleeper, and no NOOP"
                 link = link.next
+        complaint = state_complaint(&self.state, True)
+        assert complaint == NULL, (<bytes>complaint).decode()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -30,7 +31,7 @@ def _folder() -> Path:
 
 def _newest_source(source: Path) -> float:
     package = Path(next(iter(fastgear.__path__)))
-    files = [source, Path(__file__), *package.rglob("*.pxd"), *package.rglob("*.h")]
+    files = [source, Path(__file__), *HERE.glob("*.pxd"), *package.rglob("*.pxd"), *package.rglob("*.h")]
     return max(file.stat().st_mtime for file in files)
 
 
@@ -39,6 +40,8 @@ def load_driver(name: str) -> ModuleType:
     """Import tests/ext/_NAME_driver.pyx, compiled anew when it or a header is newer than what was compiled."""
     module_name = f"_{name}_driver"
     source = HERE / f"{module_name}.pyx"
+    for other in re.findall(r"^from _(\w+)_driver cimport", source.read_text(), re.MULTILINE):
+        load_driver(other)
     folder = _folder()
     binary = folder / (module_name + sysconfig.get_config_var("EXT_SUFFIX"))
     with open(folder / ".lock", "w") as lock:

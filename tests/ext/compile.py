@@ -16,6 +16,11 @@ link = []
 if os.environ.get("FASTGEAR_ASAN") == "1":
     flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", "-g1"]
     link = ["-fsanitize=address,undefined"]
+if os.environ.get("FASTGEAR_FUZZ") == "1":
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize=null,object-size", "-fno-omit-frame-pointer"]
+    flags += ["-fno-sanitize-recover=undefined"]
+    if source.stem != "_check_driver":  # where that goes is of no interest
+        flags += ["-fsanitize=fuzzer-no-link"]
 extension = Extension(
     source.stem,
     [os.path.relpath(source)],
@@ -27,7 +32,7 @@ extension = Extension(
 modules = cythonize(
     [extension],
     build_dir=str(folder / "c"),
-    include_path=[os.getcwd()],
+    include_path=[os.getcwd(), str(source.parent)],
     compiler_directives={"language_level": 3, "cdivision": True},
     quiet=True,
     force=True,

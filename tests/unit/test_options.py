@@ -156,6 +156,7 @@ def test_gearmand_s_name_for_the_port_counts_as_its_own_and_comes_second() -> No
     [
         ({"GEARMAND_PORT": "70000"}, "GEARMAND_PORT: 70000 is no port; it is a number from 0 to 65535"),
         ({"GEARMAND_PORT": ""}, "GEARMAND_PORT: '' is no port"),
+        ({"GEARMAND_PORT": 5000 * "1"}, "GEARMAND_PORT: '1+' is no port and no service's name"),
         ({"GEARMAND_PORT": "no such service"}, "GEARMAND_PORT: 'no such service' is no port and no service's name"),
         ({"FASTGEAR_DAEMON": "maybe"}, "FASTGEAR_DAEMON: 'maybe' is neither yes nor no"),
         ({"FASTGEAR_MAX_QUEUE": "many"}, "FASTGEAR_MAX_QUEUE: 'many' is not a whole number"),
@@ -245,6 +246,9 @@ def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
         ("\njob_retries = 3", "line 2: job_retries: there is no such option; is job-retries meant"),
         ("x = 3", "line 1: x: there is no such option$"),
         ("[server]\nport = 3", "line 1: server: there is no such option"),
+        ("backlog = 0x" + 5000 * "f", "line 1: backlog: the number is out of range"),
+        ("backlog = " + 5000 * "9", ""),
+        ("backlog = " + 5000 * "[", ""),
         ("log-file = /x", r"Invalid value \(at line 1, column 12\)"),
         ("word", "Expected '=' after a key"),
         ("config-file = 'x'", "line 1: config-file: a configuration file cannot name another one"),

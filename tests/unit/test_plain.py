@@ -31,6 +31,7 @@ from fastgear.worker.registry import Registry
         ("timeout_policy", "maybe", "timeout_policy: 'maybe' is not one of requeue, fail"),
         ("handle_prefix", "x" * 42, "handle_prefix: at most 41 bytes"),
         ("handle_prefix", "a b", "handle_prefix: .*without blanks"),
+        ("handle_prefix", "\udcff", "handle_prefix: at most 41 bytes"),
         ("listen", (), "listen: a server needs at least one address"),
     ],
 )
@@ -61,7 +62,19 @@ def test_addresses_are_read_as_they_are_written(text: str, address: Address, wri
 
 
 @pytest.mark.parametrize(
-    "text", ["::1:80", "[::1", "[::1]80", "host:port", "host:70000", "host:-1", "a b:1", "unix:", "unix:@"]
+    "text",
+    [
+        "::1:80",
+        "[::1",
+        "[::1]80",
+        "host:port",
+        "host:70000",
+        "host:" + 5000 * "1",
+        "host:-1",
+        "a b:1",
+        "unix:",
+        "unix:@",
+    ],
 )
 def test_what_is_no_address_is_refused_with_how_to_write_one(text: str) -> None:
     with pytest.raises(ConfigError):
@@ -140,10 +153,15 @@ def test_listings_become_dataclasses() -> None:
     assert replies.parse_ok("OK 1.2\r\n") == "1.2" and replies.parse_ok("OK\r\n") == ""
 
 
-@pytest.mark.parametrize("reply", ["", "x", "f\t1\n.\n", "f\ta\tb\tc\n.\n", "f\t1\t1\t1\n"])
+NO_NUMBERS = ["f\t²\t1\t1\n.\n", "f\t" + 5000 * "1" + "\t1\t1\n.\n"]
+
+
+@pytest.mark.parametrize("reply", ["", "x", "f\t1\n.\n", "f\ta\tb\tc\n.\n", "f\t1\t1\t1\n", *NO_NUMBERS])
 def test_a_listing_that_is_none_is_refused(reply: str) -> None:
     with pytest.raises(RemoteProtocolError):
         replies.parse_status(reply)
+    with pytest.raises(RemoteProtocolError):
+        replies.parse_workers(5000 * "1" + " 127.0.0.1 - :\n.\n")
 
 
 def test_a_function_may_be_called_like_an_error() -> None:
