@@ -6,7 +6,7 @@ growing touches nothing else. It is for large sets that are mostly asked for wha
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void*) noexcept nogil
@@ -22,6 +22,7 @@ ctypedef struct index_t:
     size_t old_mask
     size_t begin                # behind an empty place of old: where the emptying began
     size_t moved                # so many old places from there on have been emptied
+    uint32_t rest               # operations before that begins
     size_t length               # items
 
 ctypedef struct index_cursor_t:

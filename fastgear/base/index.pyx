@@ -16,12 +16,14 @@ cdef enum:
     SMALLEST = 16               # places
     MOVES = 16                  # old places emptied per operation, at least
     KEPT = 1024                 # places that an index keeps, however few items it has
+    REST = 2000                 # operations between the first pages of the two new rows
     MANY = 1 << 17              # places; arrays of these are pages of their own, and go back this many at a time
 
 
 cdef void index_init(index_t* index) noexcept nogil:
     index.entries = index.old = NULL
     index.mask = index.old_mask = index.begin = index.moved = index.length = 0
+    index.rest = 0
 
 
 cdef entry_t* entries_new(size_t count) noexcept nogil:
@@ -82,6 +84,8 @@ cdef int resize(index_t* index, size_t size) noexcept nogil:
         while index.old[index.begin].item != NULL:
             index.begin += 1
         index.begin = (index.begin + 1) & index.old_mask
+    index.rest = REST if index.old_mask + 1 >= MANY else 0
+    pages_touch(&index.entries[0])
     return FG_OK
 
 
@@ -100,6 +104,11 @@ cdef void move_some(index_t* index) noexcept nogil:
     """The last run may go on where the emptying began."""
     cdef size_t at, end = index.moved + MOVES
     cdef bint in_run = False
+    if index.rest > 0:
+        index.rest -= 1
+        if index.rest == 0:
+            pages_touch(&index.entries[(index.old_mask + 1) & index.mask])
+        return
     while in_run or (index.moved <= index.old_mask and index.moved < end):
         at = (index.begin + index.moved) & index.old_mask
         in_run = index.old[at].item != NULL

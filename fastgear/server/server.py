@@ -20,6 +20,7 @@ from types import TracebackType
 from fastgear.config import ServerConfig
 from fastgear.protocol.replies import parse_counters, parse_status, parse_workers
 from fastgear.server.changes import restore
+from fastgear.server.descriptors import make_room
 from fastgear.server.listen import Listener, listen_on
 from fastgear.server.local import Local
 from fastgear.server.loop import Loop
@@ -76,6 +77,7 @@ class Server:
             with contextlib.ExitStack() as undo:
                 self._listeners = listen_on(self._listen, self.config)
                 undo.callback(self._forget)
+                make_room(next((listener.socket.fileno() for listener in self._listeners), 0))
                 self._loop = self._make_loop()
                 if self._writer is not None:
                     undo.callback(self._writer.close)

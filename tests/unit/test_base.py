@@ -253,7 +253,8 @@ def test_an_index_grows_and_shrinks_and_no_step_pays_for_all(base: Any) -> None:
             steps.append(index.moved - before)
         assert index.find(hashes[n // 2]) == [n // 2]
     assert count < index.places <= 4 * count
-    assert min(steps) >= 16 and max(steps) < 500, "the run that a step ends in is moved with it"
+    assert min(filter(None, steps)) >= 16 and max(steps) < 500, "the run that a step ends in is moved with it"
+    assert 0 < steps.count(0) < 10_000, "a large one rests before, for the sake of its pages"
     for n, hash in enumerate(hashes):
         index.remove(hash, n)
         assert index.find(hash) == [] and index.find(hashes[(n + count) // 2]) in ([(n + count) // 2], [])
