@@ -117,6 +117,8 @@ PATHS = [
     Path("hash", base("Hash"), 45_000, 20_000, "numbers"),
     Path("table_1k", base("Table", 1000), 20_000, 20_000, "chains_1k"),
     Path("table_1m", base("Table", MILLION), 4_000, 2_000, "chains_1m", 0.15),
+    Path("index_1k", base("Index", 1000), 20_000, 20_000, "chains_1k"),
+    Path("index_1m", base("Index", MILLION), 4_000, 2_000, "chains_1m", 0.15),
     Path("table_growth", base("Growth", 4096), 6 * 4096, 2 * 4096, "chains_1k"),
     Path("heap_1k", base("Heap", 1000), 12_000, 10_000, "chains_1k"),
     Path("heap_1m", base("Heap", MILLION), 600, 2_000, "sift_1m", 0.15),

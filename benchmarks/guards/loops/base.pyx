@@ -12,6 +12,9 @@ from fastgear.base.buffer cimport (
 )
 from fastgear.base.hash cimport hash_bytes, hash_u64
 from fastgear.base.heap cimport heap_entry_t, heap_free, heap_init, heap_pop, heap_push, heap_remove, heap_t
+from fastgear.base.index cimport (
+    index_cursor_t, index_first, index_free, index_init, index_insert, index_next, index_remove, index_t,
+)
 from fastgear.base.status cimport FG_OK
 from fastgear.base.table cimport (
     table_first, table_free, table_init, table_insert, table_length, table_next, table_node_t, table_remove, table_t,
@@ -134,6 +137,53 @@ cdef class Table(Loop):
             table_remove(&self.table, &entry.node)
             found += self.find(entry.key) == NULL
             self.put(entry)
+        return found
+
+
+cdef class Index(Loop):
+    """The same with an index."""
+
+    cdef index_t index
+    cdef uint64_t* keys
+    cdef uint64_t size
+    cdef uint64_t number
+    cdef uint64_t random
+
+    def __cinit__(self, uint64_t size):
+        self.size = size
+        self.random = SEED
+        index_init(&self.index)
+        self.keys = <uint64_t*>fg_calloc(size, sizeof(uint64_t))
+        if self.keys == NULL:
+            raise MemoryError()
+        for i in range(size):
+            if self.put(&self.keys[i]) != FG_OK:
+                raise MemoryError()
+
+    def __dealloc__(self):
+        index_free(&self.index)
+        fg_free(self.keys)
+
+    cdef int put(self, uint64_t* key) noexcept nogil:
+        self.number += 1
+        key[0] = self.number
+        return index_insert(&self.index, hash_u64(self.number), key)
+
+    cdef uint64_t* find(self, uint64_t key) noexcept nogil:
+        cdef index_cursor_t cursor
+        cdef uint64_t* found = <uint64_t*>index_first(&self.index, hash_u64(key), &cursor)
+        while found != NULL and found[0] != key:
+            found = <uint64_t*>index_next(&cursor)
+        return found
+
+    cdef uint64_t repeat(self, uint64_t count) noexcept nogil:
+        cdef uint64_t found = 0
+        cdef uint64_t* key
+        for _ in range(count):
+            key = self.find(self.keys[next_random(&self.random) % self.size])
+            index_remove(&self.index, hash_u64(key[0]), key)
+            found += self.find(key[0]) == NULL
+            self.put(key)
         return found
 
 
