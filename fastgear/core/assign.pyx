@@ -63,8 +63,8 @@ cdef void await_workload(state_t* state, peer_t* peer, job_t* job, int grab) noe
     peer.awaited_grab = grab
     if state.journal.store == STORE_LOST:
         lose_workload(state, job)
-    else:
-        journal_wanted(state, job)
+    elif journal_wanted(state, job) != FG_OK:
+        peer_doom(state, peer)  # it would wait for ever; so its worker loses the job now
 
 
 cdef void lose_workload(state_t* state, job_t* job) noexcept nogil:

@@ -45,7 +45,7 @@ cdef int journal_submitted(state_t* state, const job_t* job, int64_t due_wall_ns
 cdef void journal_attempt(state_t* state, const job_t* job) noexcept nogil
 cdef void journal_ended(state_t* state, const job_t* job) noexcept nogil
 cdef void journal_dead(state_t* state, const job_t* job) noexcept nogil
-cdef void journal_wanted(state_t* state, const job_t* job) noexcept nogil
+cdef int journal_wanted(state_t* state, const job_t* job) noexcept nogil  # FG_OK or FG_ENOMEM
 
 # The store has failed: what it was to take with this batch is to be forgotten, should some of it have got there after all.
 cdef void journal_take_back(state_t* state, batch_t* batch) noexcept nogil

@@ -93,17 +93,20 @@ cdef int append_submitted(state_t* state, const record_t* record, slice_t* parts
     return FG_OK
 
 
-cdef void append(state_t* state, const job_t* job, int kind) noexcept nogil:
+cdef int append(state_t* state, const job_t* job, int kind) noexcept nogil:
     """Nothing is written any more once the store is lost."""
     cdef record_t record
-    if state.journal.store != STORE_LOST:
-        record_init(&record, state, job, kind)
-        append_bare(state, &state.journal.filling, &record)
+    if state.journal.store == STORE_LOST:
+        return FG_OK
+    record_init(&record, state, job, kind)
+    return append_bare(state, &state.journal.filling, &record)
 
 
-cdef void append_bare(state_t* state, batch_t* batch, const record_t* record) noexcept nogil:
-    if buffer_append(&batch.records, record, sizeof(record_t)) == FG_OK:
+cdef int append_bare(state_t* state, batch_t* batch, const record_t* record) noexcept nogil:
+    cdef int status = buffer_append(&batch.records, record, sizeof(record_t))
+    if status == FG_OK:
         count(state, batch, sizeof(record_t))
+    return status
 
 
 cdef void journal_attempt(state_t* state, const job_t* job) noexcept nogil:
@@ -118,8 +121,8 @@ cdef void journal_dead(state_t* state, const job_t* job) noexcept nogil:
     append(state, job, RECORD_DEAD)
 
 
-cdef void journal_wanted(state_t* state, const job_t* job) noexcept nogil:
-    append(state, job, RECORD_WANTED)
+cdef int journal_wanted(state_t* state, const job_t* job) noexcept nogil:
+    return append(state, job, RECORD_WANTED)
 
 
 cdef void journal_take_back(state_t* state, batch_t* batch) noexcept nogil:

@@ -557,6 +557,24 @@ def test_what_a_worker_has_said_is_read_though_its_workload_does_not_come_and_no
     assert not short.is_held(worker.id)
 
 
+def test_a_workload_that_there_is_no_memory_to_ask_for_is_asked_for_by_another_worker(short: Any) -> None:
+    from fastgear.base.alloc import counting, fail_after
+
+    if not counting:
+        pytest.skip("only debug builds can be told to be out of memory")
+    worker, other = worker_of(lambda: Talk(short)), worker_of(lambda: Talk(short))
+    assert worker.say("GRAB_JOB") == [assigned(1)]
+    assert short.hand_over() == [("attempt", 1, 1)]
+    fail_after(0)
+    worker.send("GRAB_JOB")
+    fail_after(-1)
+    assert short.is_doomed(worker.id)
+    worker.leave()
+    short.written()
+    assert other.say("GRAB_JOB") == [assigned(1)], "it is the first one's no more"
+    assert other.say("GRAB_JOB") == [] and ("wanted", 2) in short.hand_over()
+
+
 def test_a_worker_that_leaves_meanwhile_costs_nothing(short: Any) -> None:
     first, second = worker_of(lambda: Talk(short)), worker_of(lambda: Talk(short))
     assert first.say("GRAB_JOB") == [assigned(1)]
