@@ -4,7 +4,6 @@
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 
 cdef extern from "alloc.h" nogil:
-    int FG_COUNTING
     void fg_note_alloc(void* memory)
     void fg_note_free(void* memory)
     bint fg_must_fail()
@@ -36,15 +35,15 @@ cdef void fg_free(void* memory) noexcept nogil:
     PyMem_RawFree(memory)
 
 
-cdef bint fg_may_have() noexcept nogil:
+cdef bint counted_may_have() noexcept nogil:
     return not fg_must_fail()
 
 
-cdef void fg_have(void* memory) noexcept nogil:
+cdef void counted_have(void* memory) noexcept nogil:
     fg_note_alloc(memory)
 
 
-cdef void fg_gone(void* memory) noexcept nogil:
+cdef void counted_gone(void* memory) noexcept nogil:
     fg_note_free(memory)
 
 

@@ -115,7 +115,7 @@ cdef inline int read_header(const uint8_t* bytes, size_t available, packet_t* pa
     return PACKET_BAD_TYPE if type == 0 or type >= PACKET_TYPES else FG_OK
 
 
-cdef int split_arguments(const uint8_t* at, const uint8_t* end, bint all_here, packet_t* packet) noexcept nogil:
+cdef inline int split_arguments(const uint8_t* at, const uint8_t* end, bint all_here, packet_t* packet) noexcept nogil:
     """Cut the body into its arguments. The last one, when no data follow it, reaches to the end of the packet.
 
     A worker's report may be nothing but a handle, without the NUL: so Perl's Gearman::Worker sends an empty result.
