@@ -29,7 +29,9 @@ def names_of_tests(*folders: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("name", "least"), [("pains.md", 41), ("semantics.md", 41), ("conformance.md", 4), ("reliability.md", 20)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("pains.md", 41), ("semantics.md", 41), ("conformance.md", 4), ("reliability.md", 20)]
+)
 def test_every_test_that_is_named_is_there(name: str, least: int) -> None:
     named = NAMED.findall((DOCS / name).read_text())
     assert len(named) >= least
