@@ -11,11 +11,12 @@ unexport PYTHONDONTWRITEBYTECODE
 # Which sources there are, so that one that goes or comes is a change too.
 DEBUG := build/debug/.built
 ASAN := build/asan/.built
+TSAN := build/tsan/.built
 COVER := build/cover/.built
 FUZZ := build/fuzz/.built
 RELEASE := build/.release-built
 
-.PHONY: help run test quick lint bench tables compare targets asan fuzz cover clean
+.PHONY: help run test quick lint bench tables compare targets asan tsan fuzz cover clean
 
 help:  ## these lines
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/'
@@ -66,6 +67,15 @@ asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitize
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	$(BIN)/python tests/side_by_side.py tests/unit tests/wire tests/core tests/fuzz tests/functional tests/adversity tests/pool \
 	$(NOT_ASAN:%=--ignore=tests/%.py)
+
+# What crosses threads. Not the fork, after which ThreadSanitizer allows no new threads, nor what measures how much CPU time is used.
+tsan: $(TSAN)  ## the tests of threads under ThreadSanitizer, in five minutes
+	PYTHONPATH="$(CURDIR)/build/tsan" PYTHONMALLOC=malloc TSAN_OPTIONS="history_size=5 suppressions=$(CURDIR)/tests/tsan.supp" \
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" $(BIN)/pytest -q -s -p no:cacheprovider \
+	tests/functional/test_local.py tests/functional/test_embedding.py tests/functional/test_durable.py \
+	tests/functional/test_client_and_worker.py tests/storage/test_stores.py \
+	--deselect tests/functional/test_embedding.py::test_a_forked_child_holds_nothing_of_the_server \
+	--deselect tests/functional/test_embedding.py::test_losing_the_last_descriptor_to_another_thread_does_not_spin
 
 fuzz: $(FUZZ) $(DEBUG)  ## fuzz the core, the parsers and what Python reads with clang's libFuzzer, for SECONDS=600 in all; TARGETS="play client" for some
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --group fuzz || true
@@ -118,6 +128,10 @@ $(FUZZ): $(VENV)/.ready setup.py $(SOURCES) $(wildcard tests/ext/*.p* tests/fuzz
 	@command -v clang >/dev/null || { echo "make fuzz needs clang, with libFuzzer: on Debian apt install clang libclang-rt-dev"; exit 1; }
 	CC=clang LDSHARED="clang -shared" FASTGEAR_FUZZ=1 $(BIN)/python setup.py --quiet build --build-lib build/fuzz
 	$(BIN)/python tests/fuzz/build.py
+	touch $@
+
+$(TSAN): $(VENV)/.ready setup.py $(SOURCES)
+	FASTGEAR_TSAN=1 $(BIN)/python setup.py --quiet build --build-lib build/tsan
 	touch $@
 
 $(COVER): $(VENV)/.ready setup.py $(SOURCES)

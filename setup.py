@@ -1,9 +1,10 @@
 """Extension modules and build variants; everything else is in pyproject.toml.
 
-Every ``.pyx`` below ``fastgear/`` is one extension module. Four switches, read from the environment:
+Every ``.pyx`` below ``fastgear/`` is one extension module. Five switches, read from the environment:
 
 FASTGEAR_DEBUG=1     fg_check aborts, allocations are counted, compiler warnings are errors
 FASTGEAR_ASAN=1      AddressSanitizer and UndefinedBehaviorSanitizer (implies FASTGEAR_DEBUG)
+FASTGEAR_TSAN=1      ThreadSanitizer (implies FASTGEAR_DEBUG)
 FASTGEAR_FUZZ=1      the same with clang, and counters of edges for libFuzzer (implies FASTGEAR_DEBUG)
 FASTGEAR_COVERAGE=1  line tracing for coverage.py's Cython plug-in (implies FASTGEAR_DEBUG)
 """
@@ -23,10 +24,12 @@ def switched_on(name: str) -> bool:
 
 
 ASAN = switched_on("FASTGEAR_ASAN")
+TSAN = switched_on("FASTGEAR_TSAN")
 COVERAGE = switched_on("FASTGEAR_COVERAGE")
 FUZZ = switched_on("FASTGEAR_FUZZ")
-DEBUG = switched_on("FASTGEAR_DEBUG") or ASAN or COVERAGE or FUZZ
-VARIANT = "asan" if ASAN else "cover" if COVERAGE else "fuzz" if FUZZ else "debug" if DEBUG else "release"
+DEBUG = switched_on("FASTGEAR_DEBUG") or ASAN or TSAN or COVERAGE or FUZZ
+_SPECIAL = {"asan": ASAN, "tsan": TSAN, "cover": COVERAGE, "fuzz": FUZZ, "debug": DEBUG}
+VARIANT = next((name for name, on in _SPECIAL.items() if on), "release")
 # A member's place in its struct is taken from a NULL, which clang would report.
 FUZZ_FLAGS = ["-fsanitize=address,undefined,fuzzer-no-link", "-fno-sanitize=null,object-size"]
 FUZZ_FLAGS += ["-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
@@ -48,6 +51,9 @@ def compiler_flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]
         # Lines are all that a report shows; to know variables as well takes gcc twice as long with what is added here.
         compile_args += [sanitize, "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", "-g1"]
         link_args += [sanitize]
+    if TSAN:
+        compile_args += ["-fsanitize=thread", "-fno-omit-frame-pointer", "-g1"]
+        link_args += ["-fsanitize=thread"]
     if FUZZ:  # whoever loads it brings the sanitizers' library and libFuzzer
         compile_args += FUZZ_FLAGS
     if COVERAGE:
