@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from fastgear.addresses import Address
 
 __all__ = ["Backoff", "Servers"]
+
+_REST = 4  # times what was spent
 
 
 @dataclass(slots=True)
@@ -25,10 +28,15 @@ class Backoff:
     failures: int = 0
     until: float = 0.0
 
-    def failed(self, now: float) -> None:
-        delay = min(self.most, self.first * 2 ** min(self.failures, 16))
+    def failed(self, now: float, spent: float = 0.0) -> None:
+        """`spent` is how many seconds it took to find out: most of the time must not go into finding out again."""
+        delay = max(min(self.most, self.first * 2 ** min(self.failures, 16)), _REST * spent)
         self.failures += 1
         self.until = now + delay * random.uniform(0.5, 1.0)
+
+    def fell_silent(self) -> None:
+        """It is connected, and does not answer: leave it alone until it `worked`, or `failed`."""
+        self.until = math.inf
 
     def worked(self) -> None:
         self.failures = 0
@@ -58,6 +66,10 @@ class Servers:
             return list(self.addresses)
         preferred = self._by_hash(unique) if unique else self._by_turn()
         return sorted(preferred, key=lambda address: max(0.0, self._backoffs[address].until - now))
+
+    def known_first(self, now: float) -> list[Address]:
+        """All servers as they were given, but those that failed lately come last."""
+        return sorted(self.addresses, key=lambda address: self._backoffs[address].until > now)
 
     def _by_hash(self, unique: bytes) -> list[Address]:
         def weight(address: Address) -> bytes:

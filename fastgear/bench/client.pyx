@@ -277,6 +277,19 @@ cdef int on_echo(load_t* load, connection_t* connection, const packet_t* packet)
     return finish(load, connection, slot) if status == FG_OK else status
 
 
+cdef int client_on_refusal(load_t* load, connection_t* connection, const packet_t* packet) noexcept nogil:
+    cdef slot_t* slot = oldest_unacknowledged(load, connection)
+    if slot == NULL:
+        return load_fail(load, LOAD_WRONG_PACKET, packet, 0, 0)
+    if slot.kind != ECHO:
+        load.counts.jobs -= 1
+    if slot.kind == BACKGROUND:
+        load.counts.background -= 1
+    load.counts.refused += 1
+    connection.oldest += 1
+    return give_back(load, connection, slot)
+
+
 cdef int check_data(load_t* load, const packet_t* packet, const blob_t* wanted) noexcept nogil:
     """The length, and the first bytes."""
     cdef size_t length = packet.data.length if packet.data.length < 8 else 8
@@ -289,11 +302,16 @@ cdef int check_data(load_t* load, const packet_t* packet, const blob_t* wanted) 
 
 cdef int finish(load_t* load, connection_t* connection, slot_t* slot) noexcept nogil:
     histogram_add(load.latencies, load.now_ns - slot.since_ns)
+    load.counts.finished += 1
+    return give_back(load, connection, slot)
+
+
+cdef int give_back(load_t* load, connection_t* connection, slot_t* slot) noexcept nogil:
+    """The slot, for another request."""
     slot.kind = FREE
     slot.next = connection.first_free
     connection.first_free = <uint32_t>(slot - connection.slots) + 1
     connection.under_way -= 1
     load.under_way -= 1
-    load.counts.finished += 1
     load.last_ns = load.now_ns
     return client_refill(load, connection) if load.interval_ns == 0 else FG_OK

@@ -2,7 +2,7 @@
 """Reading and writing one socket. Edge-triggered: a read that is not full has taken what there was."""
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from posix.uio cimport iovec
 
 from fastgear.base.alloc cimport fg_free, fg_realloc
@@ -10,7 +10,7 @@ from fastgear.base.buffer cimport (
     buffer_consume, buffer_free, buffer_gather, buffer_init, buffer_length, buffer_reserve, buffer_rewind,
 )
 from fastgear.base.status cimport FG_ENOMEM, FG_NEED_MORE, FG_OK
-from fastgear.bench.client cimport client_on_packet
+from fastgear.bench.client cimport client_on_packet, client_on_refusal
 from fastgear.bench.fault cimport load_fail, load_fail_text
 from fastgear.bench.model cimport LOAD_CLOSED, LOAD_ERROR, LOAD_NO_PACKET, LOAD_SYSTEM, ROLE_CLIENT
 from fastgear.bench.sys cimport (
@@ -30,6 +30,10 @@ cdef enum:
 cdef const char* SETTLING = b"fastgear bench"
 cdef enum:
     SETTLING_LENGTH = 14
+
+cdef const char* FULL = b"QUEUE_ERROR"
+cdef enum:
+    FULL_LENGTH = 11
 
 
 cdef int connection_open(load_t* load, connection_t* connection, int fd, int role) noexcept nogil:
@@ -144,6 +148,8 @@ cdef int keep(load_t* load, connection_t* connection, const uint8_t* at, size_t 
 
 cdef int on_packet(load_t* load, connection_t* connection, const packet_t* packet) noexcept nogil:
     if packet.type == PacketType.ERROR:
+        if load.refusable and connection.role == ROLE_CLIENT and is_refusal(packet):
+            return client_on_refusal(load, connection, packet)
         return load_fail_text(load, LOAD_ERROR, packet.args[0], packet.args[1])
     if packet.type == PacketType.ECHO_RES and connection.unsettled > 0:
         connection.unsettled -= 1
@@ -152,6 +158,10 @@ cdef int on_packet(load_t* load, connection_t* connection, const packet_t* packe
     if connection.role == ROLE_CLIENT:
         return client_on_packet(load, connection, packet)
     return worker_on_packet(load, connection, packet)
+
+
+cdef inline bint is_refusal(const packet_t* packet) noexcept nogil:
+    return packet.args[0].length == FULL_LENGTH and memcmp(packet.args[0].bytes, FULL, FULL_LENGTH) == 0
 
 
 # -- out --------------------------------------------------------------------------------------------------------------

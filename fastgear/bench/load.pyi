@@ -34,12 +34,14 @@ class Load:
         seed: int = 0,
         handles: Handles | None = None,
         taking: bool = False,
+        refusable: bool = False,
         interval_ns: float = 0.0,
     ) -> Load:
         """`clients`, `workers` and `sleepers` are descriptors of connected, non-blocking sockets, which stay the caller's.
 
         `uniques`: 0 for none, None for another one each time, or the size of the set they are from. `abilities`: functions
-        of each worker, 0 for all. `taking`: there are workers only, which empty a queue. `interval_ns`: of an open loop.
+        of each worker, 0 for all. `taking`: there are workers only, which empty a queue. `refusable`: QUEUE_ERROR ends a
+        request, and not the load; such requests are counted apart. `interval_ns`: of an open loop.
         """
 
     def settle(self) -> None:

@@ -234,7 +234,8 @@ cdef class Load:
     def __cinit__(
         self, address, functions, *, clients=(), workers=(), sleepers=(), int abilities=0, uint32_t pipeline=1,
         uint32_t grabs=1, size_t payload=0, size_t result=0, kinds=(1, 0, 0), priorities=(0, 1, 0), uniques=0,
-        bytes unique_prefix=b"", uint64_t seed=0, Handles handles=None, bint taking=False, double interval_ns=0.0,
+        bytes unique_prefix=b"", uint64_t seed=0, Handles handles=None, bint taking=False, bint refusable=False,
+        double interval_ns=0.0,
     ):
         cdef load_t* load = &self.load
         load.epoll_fd = load.timer_fd = -1
@@ -247,6 +248,7 @@ cdef class Load:
         load.handles = &handles.handles if handles is not None else NULL
         load.pipeline, load.grabs, load.taking, load.interval_ns = pipeline, grabs, taking, interval_ns
         load.slot_mask = (1 << (pipeline - 1).bit_length()) - 1
+        load.refusable = refusable
         load.random = seed
         self._set_weights(kinds, priorities)
         self._set_uniques(uniques, unique_prefix)

@@ -100,6 +100,7 @@ ctypedef struct counts_t:
     uint64_t assigned
     uint64_t wakeups            # NOOPs
     uint64_t no_jobs            # NO_JOBs
+    uint64_t refused            # requests, with QUEUE_ERROR; they count among none of the above but `sent`
     uint64_t turns              # of the loop
 
 # The jobs of which something is not known yet, for the check of handles.
@@ -132,6 +133,7 @@ ctypedef struct load_t:
     uint8_t grab[HEADER_SIZE]   # a GRAB_JOB
     handles_t* handles          # borrowed; NULL: not checked
     bint taking                 # workers only: empty a queue, and measure from grab to job
+    bint refusable              # QUEUE_ERROR ends a request, and not the load
     # connections
     int epoll_fd
     int timer_fd                # -1 in a closed loop

@@ -32,6 +32,7 @@ class _Connection:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.session = ClientSession()
+        self.is_silent = False  # what it was asked it has not answered in time, and nothing has come since then
         self.stream: AioStream
 
 
@@ -170,7 +171,7 @@ class Client(ClientBase):
         """The answer of the first server that knows it. Where none does, and one could not be asked, raises why."""
         status = JobStatus(known=False, running=False)
         failure: ConnectionLost | JobTimeout | None = None
-        for address in self._servers.addresses:
+        for address in self._servers.known_first(time.monotonic()):
             try:
                 status = parse_status(await self._ask(await self._open(address), request, expect, name))
             except (ConnectionLost, JobTimeout) as error:
@@ -235,6 +236,8 @@ class Client(ClientBase):
         with self._reading:
             if await connection.stream.room(deadline):
                 return
+        connection.is_silent = True
+        self._servers.backoff(connection.address).fell_silent()
         raise JobTimeout(f"{connection.address} did not take what was sent within {self._timeout} s")
 
     async def _reach(self, unique: bytes) -> _Connection:
@@ -270,12 +273,13 @@ class Client(ClientBase):
             self._loop = loop
 
     async def _attempt(self, address: Address) -> _Connection:
-        attempt = self._attempts[address] = _Attempt()
+        attempt, begun = _Attempt(), time.monotonic()
+        self._attempts[address] = attempt
         try:
             connection = await self._connect(address)
         except ConnectionLost as error:
             attempt.failure = error
-            self._servers.backoff(address).failed(time.monotonic())
+            self._servers.backoff(address).failed(time.monotonic(), time.monotonic() - begun)
             raise
         finally:
             del self._attempts[address]
@@ -313,6 +317,9 @@ class Client(ClientBase):
 
     def _receive(self, connection: _Connection, data: memoryview) -> None:
         connection.session.receive(data)
+        if connection.is_silent:
+            connection.is_silent = False
+            self._servers.backoff(connection.address).worked()
         self._reading.note(connection.stream, len(data))
 
     def _drop(self, connection: _Connection, error: FastgearError) -> None:
@@ -333,6 +340,7 @@ class Client(ClientBase):
         deadline = self._deadline()
         while not record.handle and record.error is None:
             if not await self._wait(bell, deadline) and not record.handle and record.error is None:
+                connection.is_silent = True
                 raise self._not_acknowledged(connection.address)
         check_acknowledged(record)
         return bell
@@ -349,6 +357,7 @@ class Client(ClientBase):
         connection.stream.write(connection.session.ask(answer, request, expect, name))
         while not answer.is_there:
             if not await self._wait(bell, deadline) and not answer.is_there:
+                connection.is_silent = True
                 raise self._not_answered(connection.address)
         return answer.take()
 

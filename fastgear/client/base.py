@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from fastgear.addresses import Address, default_servers
@@ -30,11 +29,13 @@ class ClientBase:
             raise RuntimeError("this client is closed")
 
     def _not_answered(self, address: Address) -> JobTimeout:
+        """The server is left alone until it speaks, where there are others."""
+        self._servers.backoff(address).fell_silent()
         return JobTimeout(f"{address} did not answer within {self._timeout} s")
 
     def _not_acknowledged(self, address: Address) -> JobTimeout:
-        """The server is left alone for a while."""
-        self._servers.backoff(address).failed(time.monotonic())
+        """The same, of a job."""
+        self._servers.backoff(address).fell_silent()
         return JobTimeout(f"{address} did not acknowledge a job within {self._timeout} s")
 
 

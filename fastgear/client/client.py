@@ -37,6 +37,7 @@ class _Connection:
         self.stream = stream
         self.session = ClientSession()
         self.in_doubt = False
+        self.is_silent = False  # what it was asked it has not answered in time, and nothing has come since then
 
 
 class Client(ClientBase):
@@ -45,7 +46,7 @@ class Client(ClientBase):
     `servers` are addresses (``host:port``, ``[ipv6]:port``, ``unix:/path``); none means what GEARMAN_SERVERS says, or
     127.0.0.1:4730. With several, a job's unique decides on which it runs, and the next one is taken while a server is away.
     `timeout` is how many seconds a server may take to connect and to acknowledge (None: no limit), not how long a job may
-    take. Connecting happens at the first use.
+    take; one that has taken longer is left alone until it speaks. Connecting happens at the first use.
 
     A client is for one thread at a time, and for the process that made it: after a fork, make another.
 
@@ -161,7 +162,7 @@ class Client(ClientBase):
         status = JobStatus(known=False, running=False)
         failure: ConnectionLost | JobTimeout | None = None
         self._refresh()
-        for address in self._servers.addresses:
+        for address in self._servers.known_first(time.monotonic()):
             try:
                 status = parse_status(self._ask(self._open(address), request, expect, name))
             except (ConnectionLost, JobTimeout) as error:
@@ -220,11 +221,11 @@ class Client(ClientBase):
         if connection is not None:
             connection.stream.check_process()
             return connection
-        backoff = self._servers.backoff(address)
+        backoff, begun = self._servers.backoff(address), time.monotonic()
         try:
             connection = _Connection(connect(address, self._timeout))
         except ConnectionLost:
-            backoff.failed(time.monotonic())
+            backoff.failed(time.monotonic(), time.monotonic() - begun)
             raise
         self._connections[address] = connection
         self._greet(connection)
@@ -243,7 +244,7 @@ class Client(ClientBase):
                 self._ask(connection, PacketType.OPTION_REQ, PacketType.OPTION_RES, b"exceptions")
         except JobTimeout:
             error = not_greeted(connection.stream.address)
-            self._drop(connection, error)
+            self._drop(connection, error, spent=self._timeout or 0.0)
             raise error from None
 
     def _refresh(self) -> None:
@@ -251,14 +252,14 @@ class Client(ClientBase):
         for connection in list(self._connections.values()):
             self._receive_from(connection, 0.0)
 
-    def _drop(self, connection: _Connection, error: FastgearError) -> None:
+    def _drop(self, connection: _Connection, error: FastgearError, *, spent: float = 0.0) -> None:
         """The connection is broken: everything that waits on it gets to know."""
         address = connection.stream.address
         if self._connections.get(address) is not connection:
             return
         connection.session.lose(address, error)
         del self._connections[address]
-        self._servers.backoff(address).failed(time.monotonic())
+        self._servers.backoff(address).failed(time.monotonic(), spent)
         connection.stream.close()
 
     def _send(self, connection: _Connection, submissions: list[tuple[SubmittedJob, bytes]]) -> None:
@@ -277,6 +278,7 @@ class Client(ClientBase):
         deadline = _deadline(self._timeout)
         while not record.handle and record.error is None:
             if not self._receive_from(connection, deadline):
+                connection.is_silent = True
                 raise self._not_acknowledged(connection.stream.address)
         check_acknowledged(record)
 
@@ -288,6 +290,7 @@ class Client(ClientBase):
         deadline = _deadline(self._timeout)
         while not answer.is_there:
             if not self._receive_from(connection, deadline):
+                connection.is_silent = True
                 raise self._not_answered(connection.stream.address)
         return answer.take()
 
@@ -301,7 +304,11 @@ class Client(ClientBase):
         connection.in_doubt = True
         try:
             connection.stream.flush()
-            connection.session.receive(connection.stream.receive())
+            data = connection.stream.receive()
+            connection.session.receive(data)
+            if data and connection.is_silent:
+                connection.is_silent = False
+                self._servers.backoff(connection.stream.address).worked()
         except FastgearError as error:
             self._drop(connection, error)
         connection.in_doubt = False

@@ -30,6 +30,7 @@ Call = TypeVar("Call", bound=Callable[..., Any])
 
 _CONNECT_S = 5.0
 _FINISH_S = 2.0
+_STUCK_S = 1.0  # that a result waits for a server which does not read, before the others' jobs go on
 _SLICE_S = 0.001  # plain functions are called one after the other for so long, before the loop goes on
 
 
@@ -294,7 +295,8 @@ class Worker:
             report = self._call(connection, job, registration)
         self._finish(connection, job, report)
         if not connection.stream.has_room:
-            await connection.stream.room()
+            is_only_one = len(self._servers) == 1
+            await connection.stream.room(None if is_only_one else asyncio.get_running_loop().time() + _STUCK_S)
 
     async def _await(self, connection: _Connection, job: AssignedJob, registration: Registration) -> reports.Report:
         shown = WorkerJob(job, connection.update)

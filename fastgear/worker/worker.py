@@ -31,6 +31,7 @@ Call = TypeVar("Call", bound=Callable[[WorkerJob], Any])
 
 _CONNECT_S = 5.0
 _FINISH_S = 2.0
+_STUCK_S = 1.0  # that a result waits for a server which does not read, before the others' jobs go on
 _SLICE_S = 0.001  # one server's jobs follow one another for so long, and their results leave together
 
 
@@ -48,6 +49,11 @@ class _Connection:
         self.attempt: Attempt | None = None
         self.session = WorkerSession()
         self.jobs: deque[AssignedJob] = deque()
+        self.is_stuck = False  # its results wait, and so do its jobs
+
+    @property
+    def may_run(self) -> bool:
+        return bool(self.jobs) and not self.is_stuck
 
 
 class Worker:
@@ -154,9 +160,9 @@ class Worker:
 
     def _turn(self) -> None:
         """Look at every connection, wait when there is no job at hand, and run jobs of every server that has given some."""
-        self._look(wait=not any(connection.jobs for connection in self._connections))
+        self._look(wait=not any(connection.may_run for connection in self._connections))
         for connection in self._connections:
-            if connection.jobs and not self._stopping:
+            if connection.may_run and not self._stopping:
                 self._run_jobs(connection)
 
     def _look(self, wait: bool) -> None:
@@ -223,17 +229,24 @@ class Worker:
         connection.stream = None
         connection.session = WorkerSession()
         connection.jobs.clear()
+        connection.is_stuck = False
 
-    def _flush(self, connection: _Connection) -> None:
-        """Send all that the session has to say, and wait until it has left: what runs next may take its time."""
+    def _flush(self, connection: _Connection, patience: float | None = None) -> None:
+        """Send all that the session has to say, and wait until it has left: what runs next may take its time.
+
+        A server that takes nothing for `patience` seconds is stuck until it has taken all: then nobody waits for it.
+        """
         while connection.stream is not None:
             stream, outgoing = connection.stream, connection.session.take_outgoing()
             held = self._held.take(stream.fileno())
             if held or outgoing:
                 stream.send(held + outgoing)
-            if not stream.waiting or self._stopping:
+            connection.is_stuck = connection.is_stuck and stream.waiting > 0
+            if not stream.waiting or self._stopping or connection.is_stuck:
                 return
-            if self._wake_read in wait_ready([stream], self._wake_read, None):
+            ready = wait_ready([stream], self._wake_read, patience)
+            connection.is_stuck = not ready
+            if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
             self._receive(connection)
 
@@ -249,7 +262,7 @@ class Worker:
             self._run_job(connection, connection.jobs.popleft())
             if not connection.jobs or time.monotonic() >= until or not self._hold_back(connection):
                 break
-        self._flush(connection)
+        self._flush(connection, _STUCK_S if len(self._connections) > 1 else None)
 
     def _run_job(self, connection: _Connection, job: AssignedJob) -> None:
         session = connection.session
@@ -307,6 +320,7 @@ class Worker:
                 connection.stream.close()
             connection.stream = connection.attempt = None
             connection.jobs.clear()
+            connection.is_stuck = False
         self._held.close()
         if os.getpid() != self._pid:  # in a fork of a job's; a thread that is not here may have had it at that moment
             self._wake_lock = threading.RLock()

@@ -205,6 +205,35 @@ def test_a_handle_that_comes_twice_is_a_mistake(stage: Callable[..., Stage]) -> 
         one.load.run(0.0)
 
 
+@pytest.mark.parametrize(("kind", "name"), [(0, "SUBMIT_JOB"), (1, "SUBMIT_JOB_BG"), (2, "ECHO_REQ")])
+def test_a_refusal_ends_its_request_where_that_is_wanted(stage: Callable[..., Stage], kind: int, name: str) -> None:
+    one = stage("clients", kinds=[kind == number for number in range(3)], handles=Handles(), refusable=True)
+    one.load.begin(2)
+    assert one.hear() == [name]
+    one.say("ERROR", b"QUEUE_ERROR", b"no more")
+    assert one.hear() == [name]
+    one.say("ERROR", b"QUEUE_ERROR", b"no more")
+    assert one.load.run(0.0)
+    counts = one.load.counts
+    assert (counts["sent"], counts["refused"]) == (2, 2)
+    assert not any(counts[what] for what in ("finished", "jobs", "background", "acknowledged"))
+    assert len(one.load.latencies) == one.load.waiting == 0
+    one.load.begin(1)
+    assert one.hear() == [name]
+    for _ in range(2):
+        one.say("ERROR", b"QUEUE_ERROR", b"once too often")
+    with pytest.raises(RemoteProtocolError, match="sent ERROR, which does not belong there"):
+        one.load.run(0.0)
+
+
+def test_no_other_error_is_a_refusal(stage: Callable[..., Stage]) -> None:
+    one = stage("clients", refusable=True)
+    one.load.begin(1)
+    one.say("ERROR", b"QUEUE_ERRORS", b"no more")
+    with pytest.raises(ServerError, match="QUEUE_ERRORS: no more"):
+        one.load.run(0.0)
+
+
 def test_an_error_and_an_end_have_sentences(stage: Callable[..., Stage]) -> None:
     one = stage("clients")
     one.load.begin(1)

@@ -127,6 +127,25 @@ def test_pauses_double_with_jitter_up_to_a_bound() -> None:
     assert backoff.until <= 1.0
 
 
+def test_a_pause_is_longer_than_it_took_to_find_out() -> None:
+    backoff = Backoff(first=0.1, most=1.0)
+    backoff.failed(10.0, 30.0)
+    assert 60 <= backoff.until - 10.0 <= 120
+
+
+def test_a_silent_server_comes_last_until_it_works_or_fails() -> None:
+    servers = Servers(THREE)
+    servers.backoff(THREE[0]).fell_silent()
+    servers.backoff(THREE[1]).failed(0.0, 1000.0)
+    assert servers.order(b"", 1.0) == [THREE[2], THREE[1], THREE[0]]
+    assert servers.known_first(1.0) == [THREE[2], THREE[0], THREE[1]]
+    servers.backoff(THREE[0]).failed(0.0)
+    assert servers.known_first(1.0) == [THREE[0], THREE[2], THREE[1]]
+    servers.backoff(THREE[1]).fell_silent()
+    servers.backoff(THREE[1]).worked()
+    assert servers.known_first(1.0) == THREE
+
+
 # -- replies to text commands
 
 

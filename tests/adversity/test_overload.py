@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""More than can be done: benchmarks/overload.py, briefly, and a load that is refused.
+
+The limits of time are loose here, those of what may be lost are not.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from benches import run_bench
+
+from fastgear import Server, ServerConfig
+from fastgear.addresses import Address
+from fastgear.bench.connections import connect_many
+from fastgear.bench.handles import Handles
+from fastgear.bench.load import Load
+
+pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="it starts the server itself")
+
+MIB = 1 << 20
+LOOSE = ("--share", "0.05", "--most-ms", "2000")
+
+
+@pytest.mark.alone("throughputs are compared")
+def test_more_than_can_be_done(tmp_path: Path) -> None:
+    words = ("--seconds", "2", "--connections", "300", "--max-memory", "2", "--times", "4")
+    code, output = run_bench("overload.py", *words, *LOOSE, "--save", f"{tmp_path}/saved.json")
+    assert code == 0 and "all conditions are met" in output, output
+    saved = json.loads((tmp_path / "saved.json").read_text())
+    assert list(saved["results"]) == ["foreground", "background"] and saved["not met"] == []
+    for one in saved["results"].values():
+        assert one["acknowledged"] > 0 == one["lost"] and one["asked"] >= 3
+    assert saved["results"]["foreground"]["refused"] == 0
+    assert 0 < saved["results"]["background"]["memory"] <= 2 * MIB + 1024
+
+
+@pytest.mark.alone("throughputs are compared")
+def test_what_is_not_met_is_said() -> None:
+    words = ("--seconds", "0.3", "--connections", "20", "--only", "foreground", "--share", "99", "--most-ms", "0.001")
+    code, output = run_bench("overload.py", *words)
+    assert code == 1
+    assert "not met: foreground: " in output and "of what can be done was done, and not 9,900%" in output
+    assert "a control command took" in output
+
+
+def test_what_is_refused_is_told_and_what_is_acknowledged_is_run() -> None:
+    """Without workers the memory of a server is full soon; with some, all that it has acknowledged is given out once."""
+    with Server("127.0.0.1:0", config=ServerConfig(max_memory=MIB)) as server, ExitStack() as stack:
+        sockets = connect_many(Address.parse(server.address), 12, 5.0, stack)
+        fds, handles = [sock.fileno() for sock in sockets], Handles()
+        common = {"payload": 1000, "result": 1000, "kinds": (0, 1, 0), "handles": handles}
+        fill = stack.enter_context(
+            Load("here", [b"f"], clients=fds[:10], pipeline=10, refusable=True, **common)  # type: ignore[arg-type]
+        )
+        fill.begin(5000)
+        while not fill.run(1.0):
+            pass
+        counts = fill.counts
+        assert counts["refused"] > 3000 and counts["acknowledged"] > 500
+        assert counts["acknowledged"] + counts["refused"] == counts["sent"] == 5000
+        now = server.snapshot().counters
+        assert now["refused_total"] == counts["refused"] and 0.9 * MIB < now["memory_bytes"] <= MIB + 2048
+        take = stack.enter_context(
+            Load("here", [b"f"], workers=fds[10:], grabs=8, taking=True, **common)  # type: ignore[arg-type]
+        )
+        take.begin(counts["acknowledged"], 20.0)
+        while not take.run(1.0):
+            pass
+        assert take.counts["assigned"] == counts["acknowledged"] and len(handles) == 0
