@@ -20,7 +20,10 @@ from serving import until
 
 from fastgear import AdminClient, Client, ConnectionLost, JobTimeout, Worker, aio
 
-pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="starts fastgear's servers")
+pytestmark = [
+    pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="starts fastgear's servers"),
+    pytest.mark.alone("clients that wait half a second must not time out on the server that is well"),
+]
 
 TIMEOUT_S = 0.5  # of the clients
 PATIENCE_S = 10.0
