@@ -273,7 +273,6 @@ def test_the_command_goes_on_and_ends_well(faults: Faults, tmp_path: Path) -> No
     words = ["--listen", f"unix:{tmp_path}/server", "--listen", "127.0.0.1:0", "--verbose", "NOTICE"]
     with serving(tmp_path, *words, environment=faults.environment) as server:
         addresses = server.addresses
-        celebrate(addresses)
         before = len(os.listdir(f"/proc/{server.pid}/fd"))
         for call, errors in LOOP.items():
             for error in errors:
