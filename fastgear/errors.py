@@ -120,7 +120,7 @@ class JobTimeout(JobError, TimeoutError):
 
 
 class CannotStart(FastgearError):
-    """Worker processes raised before they were ready; `remote_traceback` is where, as text."""
+    """Worker processes raised before they were ready, `remote_traceback` is where, as text; or there is no room for them."""
 
     def __init__(self, message: str, *, remote_traceback: str = "") -> None:
         super().__init__(message)

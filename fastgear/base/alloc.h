@@ -22,14 +22,14 @@ static inline int fg_must_fail(void) {
     return __atomic_fetch_sub(&fg_countdown, 1, __ATOMIC_RELAXED) == 0;
 }
 static inline long fg_live_count(void) { return __atomic_load_n(&fg_live, __ATOMIC_RELAXED); }
-static inline void fg_set_countdown(long n) { __atomic_store_n(&fg_countdown, n, __ATOMIC_RELAXED); }
+static inline long fg_set_countdown(long n) { return __atomic_exchange_n(&fg_countdown, n, __ATOMIC_RELAXED); }
 #else
 #define FG_COUNTING 0
 #define fg_note_alloc(memory) ((void)0)
 #define fg_note_free(memory) ((void)0)
 #define fg_must_fail() 0
 #define fg_live_count() 0L
-#define fg_set_countdown(n) ((void)(n))
+#define fg_set_countdown(n) ((void)(n), -1L)
 #endif
 
 #endif

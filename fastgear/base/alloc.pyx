@@ -8,7 +8,7 @@ cdef extern from "alloc.h" nogil:
     void fg_note_free(void* memory)
     bint fg_must_fail()
     long fg_live_count()
-    void fg_set_countdown(long n)
+    long fg_set_countdown(long n)
 
 
 cdef void* fg_malloc(size_t size) noexcept nogil:
@@ -55,4 +55,4 @@ def live_allocations():
 
 
 def fail_after(long allocations):
-    fg_set_countdown(allocations)
+    return fg_set_countdown(allocations)

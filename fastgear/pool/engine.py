@@ -122,23 +122,29 @@ class Engine:
 
     def start(self) -> None:
         """Processes first, then threads, so that the processes can be forked."""
-        ending.check()
-        doorway = Doorway()
-        with contextlib.closing(doorway), contextlib.ExitStack() as undo:
+        with contextlib.ExitStack() as undo:
             undo.callback(self._close_memory)
-            self._processes = self._deaths.processes = self._launch(doorway)
-            self._traffic.areas = self._memory.pool_areas()
-            self._server = Server(
-                doorway.socket, config=ServerConfig(max_output=_NO_LIMIT, max_packet_size=2**32, job_retries=0)
-            )
-            undo.callback(self._processes.close)
-            self._server.start()
+            ending.check()
+            with contextlib.closing(Doorway()) as doorway:
+                self._begin(doorway, undo)
             undo.pop_all()
+        ending.open_engines.add(self)
+
+    def _begin(self, doorway: Doorway, undo: contextlib.ExitStack) -> None:
+        self._processes = self._deaths.processes = self._launch(doorway)
+        undo.callback(self._processes.close)
+        self._traffic.areas = self._memory.pool_areas()
+        self._server = Server(
+            doorway.socket, config=ServerConfig(max_output=_NO_LIMIT, max_packet_size=2**32, job_retries=0)
+        )
+        self._server.start()
+        undo.callback(self._server.stop)
         self._local: Local | ending.Gone = self._server.connect()
+        undo.callback(self._forget_server)
+        undo.callback(self._local.close)
         self._traffic.send = self._local.send
         self.packer.forked(self._processes.start_method == "fork")
         self._processes.listener.start()
-        ending.open_engines.add(self)
 
     def _launch(self, doorway: Doorway) -> Processes:
         task = ChildTask(
@@ -230,7 +236,11 @@ class Engine:
         self.callbacks.close()
         self._close_memory()
         ending.open_engines.discard(self)
-        self._local = ending.GONE  # with which the server's memory goes
+        self._forget_server()
+
+    def _forget_server(self) -> None:
+        """Its memory goes with it."""
+        self._local = ending.GONE
         self._traffic.send = self._local.send
 
     def _close_memory(self) -> None:
@@ -371,7 +381,11 @@ class Engine:
         with self.lock:
             if not self.collects:
                 self.collects = True
-                self._collector.start()
+                try:
+                    self._collector.start()
+                except RuntimeError:  # there is no room for a thread now
+                    self.collects = False
+                    raise
 
     def _collect(self) -> None:
         while not self._closing:

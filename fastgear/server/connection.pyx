@@ -13,9 +13,9 @@ from fastgear.core.model cimport HOLD_NOTHING, HOLD_TURN, MAX_ADDRESS, peer_t
 from fastgear.core.state cimport state_connect, state_disconnect
 from fastgear.server.model cimport SCRATCH, WATCH_CONNECTION
 from fastgear.server.sys cimport (
-    AF_INET, AF_INET6, EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, IPPROTO_TCP,
+    AF_INET, AF_INET6, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, IPPROTO_TCP,
     MSG_NOSIGNAL, SIOCOUTQ, TCP_INFO, TCP_QUICKACK, close, epoll_ctl, epoll_event, errno, getsockopt, inet_ntop, ioctl,
-    msghdr, recv, send, sendmsg, setsockopt, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, tcp_info,
+    is_passing, msghdr, recv, send, sendmsg, setsockopt, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, tcp_info,
 )
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -100,7 +100,7 @@ cdef bint connection_read(state_t* state, connection_t* connection, uint8_t* scr
 
 
 cdef inline bint goes_on(ssize_t got) noexcept nogil:
-    return got > 0 or (got < 0 and (errno == EAGAIN or errno == EINTR))
+    return got > 0 or (got < 0 and is_passing(errno))
 
 
 cdef inline void acknowledge_soon(connection_t* connection) noexcept nogil:
@@ -132,7 +132,7 @@ cdef bint connection_write(state_t* state, connection_t* connection) noexcept no
         message.msg_iov = pieces
         message.msg_iovlen = count
         done = sendmsg(connection.watch.fd, &message, MSG_NOSIGNAL)
-    if done < 0 and errno != EAGAIN and errno != EINTR:
+    if done < 0 and not is_passing(errno):
         return False
     flow_sent(state, connection.peer, done if done > 0 else 0)
     return True
@@ -158,8 +158,10 @@ cdef bint connection_watch(int epoll_fd, connection_t* connection) noexcept nogi
         return True
     event.data.ptr = connection
     connection.interest = event.events
-    connection.watched = epoll_ctl(epoll_fd, operation, connection.watch.fd, &event) == 0
-    return connection.watched
+    if epoll_ctl(epoll_fd, operation, connection.watch.fd, &event) != 0:
+        return False  # and if it was watched before, it still is
+    connection.watched = True
+    return True
 
 
 cdef void connection_unwatch(int epoll_fd, connection_t* connection) noexcept nogil:

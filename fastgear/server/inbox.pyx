@@ -5,7 +5,7 @@ from libc.stdint cimport uint64_t
 
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.server.sys cimport (
-    EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init,
+    EFD_CLOEXEC, EFD_NONBLOCK, EINTR, close, errno, eventfd, pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init,
     pthread_cond_wait, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, read, write,
 )
 
@@ -49,7 +49,8 @@ cdef int inbox_ask(inbox_t* inbox, request_t* request) noexcept nogil:
 
 cdef void inbox_wake(inbox_t* inbox) noexcept nogil:
     cdef uint64_t one = 1
-    write(inbox.wake_fd, &one, sizeof(one))
+    while write(inbox.wake_fd, &one, sizeof(one)) < 0 and errno == EINTR:
+        pass
 
 
 cdef void inbox_resume(inbox_t* inbox) noexcept nogil:

@@ -11,8 +11,8 @@ from fastgear.protocol.encoder cimport encode_error
 from fastgear.server.connection cimport connection_new
 from fastgear.server.model cimport WATCH_LISTENER, connection_t, listener_from_in_listeners
 from fastgear.server.sys cimport (
-    ECONNABORTED, EINTR, EMFILE, ENFILE, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, MSG_DONTWAIT, MSG_NOSIGNAL, O_CLOEXEC,
-    O_RDONLY, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_ctl, epoll_event, errno, open, send,
+    ECONNABORTED, EEXIST, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, MSG_DONTWAIT,
+    MSG_NOSIGNAL, O_CLOEXEC, O_RDONLY, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_ctl, epoll_event, errno, open, send,
 )
 
 cdef enum:
@@ -57,6 +57,9 @@ cdef void accept_some(loop_t* loop, listener_t* listener) noexcept nogil:
             take_in(loop, fd)
         elif errno == EMFILE or errno == ENFILE:
             turn_one_away(loop, listener)
+            return
+        elif errno == ENOMEM or errno == ENOBUFS:
+            rest(loop)
             return
         elif errno != EINTR and errno != ECONNABORTED:
             return
@@ -117,5 +120,6 @@ cdef void listen_again(loop_t* loop) noexcept nogil:
         return
     loop.listen_again_ns = 0
     while link != &loop.listeners:
-        watch(loop, &listener_from_in_listeners(link).watch)
+        if watch(loop, &listener_from_in_listeners(link).watch) != 0 and errno != EEXIST:
+            loop.listen_again_ns = loop.state.now_ns + REST_NS  # once more; those that are watched then say EEXIST
         link = link.next

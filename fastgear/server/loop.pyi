@@ -14,7 +14,7 @@ class Loop:
         durable: bool = False,
     ) -> Loop: ...
     def listen(self, fd: int) -> None:
-        """Own this listening descriptor from now on; before `run` only."""
+        """Own this listening descriptor from now on, also when this raises; before `run` only."""
 
     def open(self) -> None:
         """Take requests of other threads from now on; before `run` only."""

@@ -69,7 +69,8 @@ cdef class Loop:
             raise MemoryError()
         self.loop.inbox_watch.kind = WATCH_INBOX
         self.loop.inbox_watch.fd = self.loop.inbox.wake_fd
-        watch(&self.loop, &self.loop.inbox_watch)
+        if watch(&self.loop, &self.loop.inbox_watch) != 0:
+            raise OSError(c_errno, "the server cannot wait for what it is asked")
         return 0
 
     def __dealloc__(self):
@@ -92,10 +93,13 @@ cdef class Loop:
 
     def listen(self, int fd):
         cdef int status = listener_add(&self.loop, fd)
+        cdef int error = c_errno
+        if status == FG_OK:
+            return
+        close(fd)
         if status == FG_ENOMEM:
             raise MemoryError()
-        if status != FG_OK:
-            raise OSError(c_errno, f"descriptor {fd} cannot be listened on")
+        raise OSError(error, f"descriptor {fd} cannot be listened on")
 
     def open(self):
         inbox_open(&self.loop.inbox)

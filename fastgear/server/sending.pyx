@@ -8,7 +8,7 @@ from fastgear.core.state cimport peer_deafen
 from fastgear.server.connection cimport connection_watch, connection_write
 from fastgear.server.ending cimport close_local, end_heard, mark_dead, prove_later, say_goodbye
 from fastgear.server.model cimport WATCH_LOCAL, connection_t, local_t, watch_t
-from fastgear.server.sys cimport pthread_cond_signal
+from fastgear.server.sys cimport SHUT_WR, pthread_cond_signal, shutdown
 
 
 cdef inline peer_t* peer_from_in_dirty(link_t* link) noexcept nogil:
@@ -53,6 +53,7 @@ cdef void send_one(loop_t* loop, connection_t* connection) noexcept nogil:
     if connection.dead:
         return
     if not connection_write(&loop.state, connection):
+        shutdown(connection.watch.fd, SHUT_WR)  # if it still waits for an answer, it sees that none comes
         peer_deafen(&loop.state, connection.peer)  # what it has said before is still to be read
     if loop.prove_every_ns > 0 and connection.is_tcp and not link_is_linked(&connection.in_unproven):
         prove_later(loop, connection)

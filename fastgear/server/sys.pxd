@@ -106,6 +106,9 @@ cdef extern from "<errno.h>" nogil:
         EINTR
         EMFILE
         ENFILE
+        ENOMEM
+        ENOBUFS
+        EEXIST
         ECONNABORTED
 
 cdef extern from "<unistd.h>" nogil:
@@ -143,6 +146,10 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_condattr_init(pthread_condattr_t* attributes)
     int pthread_condattr_destroy(pthread_condattr_t* attributes)
     int pthread_condattr_setclock(pthread_condattr_t* attributes, int clock)
+
+cdef inline bint is_passing(int error) noexcept nogil:
+    """Whether the same call may well work in a moment: nothing was there, a signal came, or the system was short of memory."""
+    return error == EAGAIN or error == EINTR or error == ENOMEM or error == ENOBUFS
 
 cdef inline void condition_init(pthread_cond_t* condition) noexcept nogil:
     """One whose timed waits go by the monotonic clock."""

@@ -53,18 +53,28 @@ def launch(
     from `known_threads` of which the caller knows that a fork may copy what they hold. A fresh
     interpreter gets `main`, `args` and `report` as a pickle of cloudpickle's, and the descriptors `pass_fds`; a forked one has
     everything. With `report`, events are handed to that callable in the template process instead of being sent here.
+
+    Raises CannotStart where the system has no room for another process.
     """
     if start not in ("auto", "fork", "spawn"):
         raise ConfigError(f"start: {start!r} is not one of auto, fork, spawn")
     fork = start == "fork" or (start == "auto" and _threads() == 1 + known_threads)
     task = Task(main, args, config or SupervisorConfig(), report)
-    with standard_streams_taken():
-        return _launch(task, fork, pass_fds)
+    try:
+        with standard_streams_taken():
+            return _launch(task, fork, pass_fds)
+    except OSError as error:  # no room for another process, or a descriptor
+        text = f"the worker processes cannot start: {error.strerror or error}"
+        raise CannotStart(text, remote_traceback="") from error
 
 
 def _launch(task: Task, fork: bool, pass_fds: Sequence[int]) -> Workers:
     board = Board(named=not fork)
-    ours, theirs = Channel.pair()
+    try:
+        ours, theirs = Channel.pair()
+    except BaseException:
+        board.close()
+        raise
     caller = process_descriptor()
     try:
         if fork:

@@ -64,7 +64,11 @@ class Supervisor:
         self.wanted = self.config.workers or usable_cpus()  # how many workers there are to be
         with standard_streams_taken():
             self._crew = Crew(main, args, self.config, board=self.board, in_child=self._close_in_worker)
-            self._signals = SignalPipe()
+            try:
+                self._signals = SignalPipe()
+            except BaseException:
+                self._crew.close()
+                raise
         self._limits = Limits(self.config, self._crew, self.board)
         self._pauses = Pauses(self.config.backoff_s)
         self._ending = False
