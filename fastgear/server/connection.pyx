@@ -36,6 +36,7 @@ cdef connection_t* connection_new(state_t* state, int epoll_fd, int fd) noexcept
     link_init(&connection.in_connections)
     link_init(&connection.in_ending)
     link_init(&connection.in_unproven)
+    link_init(&connection.in_talkers)
     connection.watched = True
     event.events = EPOLLIN
     event.data.ptr = connection
@@ -94,6 +95,8 @@ cdef bint connection_read(state_t* state, connection_t* connection, uint8_t* scr
     kept = input_resume(connection.peer, scratch)
     got = recv(connection.watch.fd, scratch + kept, SCRATCH - kept, 0)
     there = goes_on(got)
+    if got > 0:
+        connection.talks = scratch[0] != 0
     input_receive(state, connection.peer, scratch, kept + (got if got > 0 else 0))
     acknowledge_soon(connection)
     return there

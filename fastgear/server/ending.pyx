@@ -28,6 +28,7 @@ cdef void free_connection(loop_t* loop, connection_t* connection) noexcept nogil
         state_disconnect(&loop.state, connection.peer)
     link_unlink(&connection.in_ending)
     link_unlink(&connection.in_unproven)
+    link_unlink(&connection.in_talkers)
     link_remove(&connection.in_connections)
     loop.connection_count -= 1
     connection_free(loop.epoll_fd, connection)

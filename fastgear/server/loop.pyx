@@ -46,6 +46,7 @@ cdef class Loop:
         list_init(&self.loop.lingering)
         list_init(&self.loop.dead)
         list_init(&self.loop.unproven)
+        list_init(&self.loop.talkers)
         list_init(&self.loop.locals)
         pthread_mutex_init(&self.loop.lock, NULL)
         condition_init(&self.loop.aside)

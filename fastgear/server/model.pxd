@@ -35,9 +35,11 @@ ctypedef struct connection_t:
     peer_t* peer                # NULL once the core has let go of it
     link_t in_unproven          # loop_t.unproven: TCP, and something was sent
     int64_t prove_at_ns         # when to look whether the other side is still there
+    link_t in_talkers           # loop_t.talkers
     uint32_t interest           # epoll events asked for
     bint watched                # by epoll
     bint is_tcp
+    bint talks                  # what it said last began with text, and not with a packet
     bint eof                    # the other side will say nothing more
     bint dead                   # to be freed at the end of the turn
     int64_t linger_until_ns     # when the wait for the other side's close is over
@@ -80,6 +82,7 @@ ctypedef struct loop_t:
     link_t unproven             # connection_t.in_unproven, first to be looked at first
     int64_t prove_every_ns      # 0: never
     int64_t user_timeout_ns     # how long a system may leave sent bytes unacknowledged
+    link_t talkers              # connection_t.in_talkers: have spoken text
     link_t lingering            # connection_t.in_ending: said goodbye, waiting for the other side's
     link_t dead                 # connection_t.in_ending: freed at the end of the turn
     uint8_t* scratch            # SCRATCH bytes, for every read
@@ -106,6 +109,9 @@ cdef inline connection_t* connection_from_in_connections(link_t* link) noexcept 
 
 cdef inline connection_t* connection_from_in_unproven(link_t* link) noexcept nogil:
     return <connection_t*>(<char*>link - <size_t>&(<connection_t*>NULL).in_unproven)
+
+cdef inline connection_t* connection_from_in_talkers(link_t* link) noexcept nogil:
+    return <connection_t*>(<char*>link - <size_t>&(<connection_t*>NULL).in_talkers)
 
 cdef inline connection_t* connection_from_in_ending(link_t* link) noexcept nogil:
     return <connection_t*>(<char*>link - <size_t>&(<connection_t*>NULL).in_ending)

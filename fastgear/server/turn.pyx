@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint64_t
 from fastgear.base.alloc cimport fg_free
 from fastgear.base.blob cimport shelf_clear
 from fastgear.base.buffer cimport buffer_length
-from fastgear.base.list cimport link_t, list_first, list_is_empty
+from fastgear.base.list cimport link_is_linked, link_t, list_first, list_is_empty, list_pop_front, list_push_back
 from fastgear.base.status cimport FG_OK
 from fastgear.core.admin cimport answer_line
 from fastgear.core.assign cimport assign_brought
@@ -31,8 +31,8 @@ from fastgear.server.inbox cimport (
 )
 from fastgear.server.listeners cimport accept_some, close_listeners, listen_again
 from fastgear.server.model cimport (
-    WATCH_CONNECTION, WATCH_LISTENER, connection_from_in_connections, connection_from_in_unproven, connection_t,
-    NEVER, listener_t, local_from_in_locals, watch_t,
+    WATCH_CONNECTION, WATCH_LISTENER, connection_from_in_connections, connection_from_in_talkers, connection_from_in_unproven,
+    connection_t, NEVER, listener_t, local_from_in_locals, watch_t,
 )
 from fastgear.server.sending cimport note_output, send_all
 from fastgear.server.sys cimport (
@@ -42,6 +42,7 @@ from fastgear.server.sys cimport (
 
 cdef enum:
     MAX_EVENTS = 64             # handled in one turn; so others come into their own soon
+    MAX_TALKERS = 4             # asked in a turn in which more than that may be ready
     FAREWELL_NS = 2000000000    # how long answers under way may take after the drain's end, or none of them get on before it
     STUCK_NS = 300000000        # how long none of them may get on after it
     WRITING_NS = 10000000000    # how long the store may take at the end
@@ -132,6 +133,8 @@ cdef int turn(loop_t* loop, int most_ms) noexcept nogil:
         listen_again(loop)
     for i in range(count):
         handle_event(loop, <watch_t*>events[i].data.ptr, events[i].events)
+    if count == MAX_EVENTS:
+        hear_talkers(loop)
     if loop.asked:
         handle_requests(loop)
     hear_of_store(loop)
@@ -263,12 +266,31 @@ cdef void read_or_leave(loop_t* loop, connection_t* connection, uint64_t events)
     if not peer.closing and peer.hold == HOLD_NOTHING:
         if not connection_read(&loop.state, connection, loop.scratch):
             connection.eof = True
+        if connection.talks and not link_is_linked(&connection.in_talkers):
+            list_push_back(&loop.talkers, &connection.in_talkers)
         if connection.eof or peer.hold != HOLD_NOTHING:
             note_output(loop, peer)
     elif buffer_length(&peer.out) > 0:
         note_output(loop, peer)
     elif events & (EPOLLERR | EPOLLHUP):
         connection_unwatch(loop.epoll_fd, connection)
+
+
+cdef void hear_talkers(loop_t* loop) noexcept nogil:
+    """Who asks in text looks after the server, and need not wait until thousands of others have had their turn."""
+    cdef connection_t* connection
+    cdef link_t* last = loop.talkers.prev
+    cdef link_t* link = NULL
+    cdef int i = 0
+    while i < MAX_TALKERS and link != last and not list_is_empty(&loop.talkers):
+        i += 1
+        link = list_pop_front(&loop.talkers)
+        connection = connection_from_in_talkers(link)
+        if connection.dead or connection.eof or connection.peer == NULL or not connection.talks:
+            continue
+        list_push_back(&loop.talkers, &connection.in_talkers)
+        if connection.peer.rest == NULL:  # or the time for the other half of a line would begin anew
+            handle_connection(loop, connection, EPOLLIN)
 
 
 cdef void go_on_with_held(loop_t* loop) noexcept nogil:

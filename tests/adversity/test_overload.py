@@ -7,11 +7,17 @@ The limits of time are loose here, those of what may be lost are not.
 from __future__ import annotations
 
 import json
+import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 from benches import run_bench
+from servers import run_server
+from serving import Peer, until
+from speak import request
 
 from fastgear import Server, ServerConfig
 from fastgear.addresses import Address
@@ -45,6 +51,41 @@ def test_what_is_not_met_is_said() -> None:
     assert code == 1
     assert "not met: foreground: " in output and "of what can be done was done, and not 9,900%" in output
     assert "a control command took" in output
+
+
+def read_packets_total(talker: Peer) -> int:
+    """By the text command `counters`, when its answer comes."""
+    reply = b""
+    while not reply.endswith(b"\n.\n"):
+        reply += talker.socket.recv(1 << 16)
+    counters = dict(line.split(b"\t") for line in reply.splitlines() if b"\t" in line)
+    return int(counters[b"packets_total"])
+
+
+@pytest.mark.parametrize("talkers", [1, 10])
+def test_who_asks_in_text_does_not_wait_for_thousands_of_others(tmp_path: Path, talkers: int) -> None:
+    """They all have something to say before the server can look, and who asks in text comes last. There may be more of those
+    than are heard in a turn of 64 connections."""
+    with run_server("fastgear", tmp_path) as server, ExitStack() as stack:
+        assert server.pid is not None
+        asking = [stack.enter_context(Peer(server.address)) for _ in range(talkers)]
+        others = [stack.enter_context(Peer(server.address)) for _ in range(700)]
+        for talker in asking:
+            talker.socket.sendall(b"counters\n")
+            before = read_packets_total(talker)
+        os.kill(server.pid, signal.SIGSTOP)
+        until(lambda: psutil.Process(server.pid).status() == psutil.STATUS_STOPPED, "the stop")
+        try:
+            for other in others:
+                other.socket.sendall(request("ECHO_REQ", b"x"))
+            for talker in asking:
+                talker.socket.sendall(b"counters\n")
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        answered = [read_packets_total(talker) - before for talker in asking]
+        assert max(answered) <= 64 * (2 + talkers // 4) + talkers, "a turn may have been under way when it was stopped"
+        for other in others:
+            assert other.receive() == ("ECHO_RES", (b"x",))
 
 
 def test_what_is_refused_is_told_and_what_is_acknowledged_is_run() -> None:

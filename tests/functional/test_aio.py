@@ -395,7 +395,7 @@ def test_no_more_run_at_once_than_was_asked_for(address: str, run: Run) -> None:
         nonlocal now, most
         now += 1
         most = max(most, now)
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.005)
         now -= 1
 
     async def main() -> None:
