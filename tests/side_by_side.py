@@ -23,7 +23,15 @@ from pathlib import Path
 PYTEST = Path(sys.executable).with_name("pytest")
 TOGETHER = ("unit", "core", "wire")
 # What takes long begins first, or else at the end all wait for one of them.
-FIRST = ("test_yardstick.py", "test_aio.py", "core", "test_durable_benchmarks.py", "test_hostile.py", "test_faults.py", "test_calls.py")
+FIRST = (
+    "test_yardstick.py",
+    "test_aio.py",
+    "core",
+    "test_durable_benchmarks.py",
+    "test_hostile.py",
+    "test_faults.py",
+    "test_calls.py",
+)
 NO_TESTS = 5  # an exit code of pytest's
 
 
