@@ -28,7 +28,7 @@ from fastgear.bench.load import Load
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="it starts the server itself")
 
 MIB = 1 << 20
-LOOSE = ("--share", "0.05", "--most-ms", "2000")
+LOOSE = ("--share", "0.01", "--most-ms", "2000")
 
 
 @pytest.mark.alone("throughputs are compared")
