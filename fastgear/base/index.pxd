@@ -52,14 +52,12 @@ cdef inline void index_prefetch(const index_t* index, uint64_t hash) noexcept no
 # inserted or removed between.
 cdef inline void* index_first(const index_t* index, uint64_t hash, index_cursor_t* cursor) noexcept nogil:
     cdef bint is_old = index_is_old(index, hash)
-    if index.entries == NULL:
-        return NULL
     cursor.entries = index.old if is_old else index.entries
     cursor.mask = index.old_mask if is_old else index.mask
     cursor.hash = hash
     cursor.at = hash & cursor.mask
     cursor.distance = 0
-    return index_next(cursor)
+    return index_next(cursor) if index.entries != NULL else NULL
 
 cdef inline void* index_next(index_cursor_t* cursor) noexcept nogil:
     """Entries stand in the order of how far they are from home, so that one that is nearer ends the search."""
