@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from speak import Packet, cut, request
+
+from fastgear import Worker
 
 SERVE = [sys.executable, "-m", "fastgear", "serve"]
 _PATIENCE_S = 20.0
@@ -29,6 +32,19 @@ def until(look: Callable[[], Any], what: str = "it") -> Any:
         assert time.monotonic() < deadline, f"{what} did not happen"
         time.sleep(0.01)
     return found
+
+
+@contextmanager
+def working(worker: Worker, patience_s: float) -> Iterator[None]:
+    """It runs in a thread, and leaves in time once it is told to."""
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join(patience_s)
+        assert not thread.is_alive()
 
 
 class Serve:

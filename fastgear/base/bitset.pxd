@@ -29,19 +29,19 @@ cdef void bitset_discard(bitset_t* set, size_t member) noexcept nogil
 # The largest member of both below limit, or -1.
 cdef ssize_t bitset_last_common(const bitset_t* a, const bitset_t* b, size_t limit) noexcept nogil
 
+cdef inline uint64_t* bitset_word(const bitset_t* set, size_t word) noexcept nogil:
+    """There must be its leaf."""
+    return &set.leaves[word // LEAF_WORDS].words[word % LEAF_WORDS]
+
 cdef inline bint bitset_has(const bitset_t* set, size_t member) noexcept nogil:
     cdef size_t leaf = member // LEAF_BITS
     if leaf >= set.capacity or set.leaves[leaf] == NULL:
         return False
-    return set.leaves[leaf].words[member // 64 % LEAF_WORDS] >> (member % 64) & 1
+    return bitset_word(set, member // 64)[0] >> (member % 64) & 1
 
 cdef inline uint64_t bits_below(size_t bits) noexcept nogil:
     """A word with its lowest `bits` bits set."""
     return ~<uint64_t>0 if bits >= 64 else (<uint64_t>1 << bits) - 1
-
-cdef inline uint64_t* bitset_word(const bitset_t* set, size_t word) noexcept nogil:
-    """There must be its leaf."""
-    return &set.leaves[word // LEAF_WORDS].words[word % LEAF_WORDS]
 
 # The largest member of both below limit, or else the largest of both, or -1.
 cdef inline ssize_t bitset_next_common(const bitset_t* a, const bitset_t* b, size_t limit) noexcept nogil:

@@ -7,9 +7,8 @@ the new ones, also what comes meanwhile. Twice as many places keep the order, so
 memory is touched piece by piece: of huge pages each has to be cleared when it is first touched.
 """
 
-from fastgear.base.alloc cimport fg_calloc, fg_free, fg_gone, fg_have
 from fastgear.base.check cimport fg_check
-from fastgear.base.pages cimport pages_forget, pages_free, pages_new, pages_touch
+from fastgear.base.pages cimport array_free, array_new, pages_forget, pages_touch
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 
 cdef enum:
@@ -26,21 +25,12 @@ cdef void index_init(index_t* index) noexcept nogil:
     index.rest = 0
 
 
-cdef entry_t* entries_new(size_t count) noexcept nogil:
-    cdef entry_t* entries
-    if count < MANY:
-        return <entry_t*>fg_calloc(count, sizeof(entry_t))
-    entries = <entry_t*>pages_new(count * sizeof(entry_t))
-    fg_have(entries)
-    return entries
+cdef inline entry_t* entries_new(size_t count) noexcept nogil:
+    return <entry_t*>array_new(count * sizeof(entry_t), count >= MANY)
 
 
-cdef void entries_free(entry_t* entries, size_t count) noexcept nogil:
-    if count < MANY:
-        fg_free(entries)
-    elif entries != NULL:
-        fg_gone(entries)
-        pages_free(entries, count * sizeof(entry_t))
+cdef inline void entries_free(entry_t* entries, size_t count) noexcept nogil:
+    array_free(entries, count * sizeof(entry_t), count >= MANY)
 
 
 cdef void index_free(index_t* index) noexcept nogil:

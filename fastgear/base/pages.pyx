@@ -4,7 +4,7 @@
 from libc.stdint cimport uintptr_t
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 
-from fastgear.base.alloc cimport fg_may_have
+from fastgear.base.alloc cimport fg_calloc, fg_free, fg_gone, fg_have, fg_may_have
 
 cdef extern from "<sys/mman.h>" nogil:
     int MADV_DONTNEED
@@ -46,6 +46,23 @@ cdef void pages_free(void* memory, size_t size) noexcept nogil:
     """Linux may refuse to cut a mapping in two, when there are too many; then the memory goes, and the address stays."""
     if munmap(memory, size) != 0:
         madvise(memory, size, MADV_DONTNEED)
+
+
+cdef void* array_new(size_t size, bint in_pages) noexcept nogil:
+    cdef void* array
+    if not in_pages:
+        return fg_calloc(1, size)
+    array = pages_new(size)
+    fg_have(array)
+    return array
+
+
+cdef void array_free(void* array, size_t size, bint in_pages) noexcept nogil:
+    if not in_pages:
+        fg_free(array)
+    elif array != NULL:
+        fg_gone(array)
+        pages_free(array, size)
 
 
 cdef void pages_forget(void* start, void* end) noexcept nogil:

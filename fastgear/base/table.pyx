@@ -5,9 +5,8 @@ A resize allocates the new buckets and then empties the old ones MOVES at a time
 looked for in its old bucket until that one has been emptied, so each hash always has exactly one bucket.
 """
 
-from fastgear.base.alloc cimport fg_calloc, fg_free, fg_gone, fg_have
 from fastgear.base.check cimport fg_check
-from fastgear.base.pages cimport pages_forget, pages_free, pages_new
+from fastgear.base.pages cimport array_free, array_new, pages_forget
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 
 cdef enum:
@@ -22,21 +21,12 @@ cdef void table_init(table_t* table) noexcept nogil:
     table.mask = table.old_mask = table.moved = table.length = 0
 
 
-cdef table_node_t** buckets_new(size_t count) noexcept nogil:
-    cdef table_node_t** buckets
-    if count < MANY:
-        return <table_node_t**>fg_calloc(count, sizeof(table_node_t*))
-    buckets = <table_node_t**>pages_new(count * sizeof(table_node_t*))
-    fg_have(buckets)
-    return buckets
+cdef inline table_node_t** buckets_new(size_t count) noexcept nogil:
+    return <table_node_t**>array_new(count * sizeof(table_node_t*), count >= MANY)
 
 
-cdef void buckets_free(table_node_t** buckets, size_t count) noexcept nogil:
-    if count < MANY:
-        fg_free(buckets)
-    elif buckets != NULL:
-        fg_gone(buckets)
-        pages_free(buckets, count * sizeof(table_node_t*))
+cdef inline void buckets_free(table_node_t** buckets, size_t count) noexcept nogil:
+    array_free(buckets, count * sizeof(table_node_t*), count >= MANY)
 
 
 cdef void table_free(table_t* table) noexcept nogil:

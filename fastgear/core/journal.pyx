@@ -7,6 +7,7 @@ from fastgear.base.blob cimport blob_t
 from fastgear.base.buffer cimport (
     buffer_append, buffer_append_blob, buffer_commit, buffer_free, buffer_init, buffer_reserve, buffer_uncommit,
 )
+from fastgear.base.copy cimport copy_bytes
 from fastgear.base.list cimport list_init
 from fastgear.base.status cimport FG_ENOMEM, FG_OK
 from fastgear.core.functions cimport function_name
@@ -50,8 +51,7 @@ cdef inline void record_init(record_t* record, const state_t* state, const job_t
 
 
 cdef inline uint8_t* put(uint8_t* to, slice_t part) noexcept nogil:
-    if part.length:
-        memcpy(to, part.bytes, part.length)
+    copy_bytes(to, part.bytes, part.length)
     return to + part.length
 
 

@@ -116,7 +116,7 @@ cdef void rest(loop_t* loop) noexcept nogil:
 
 cdef void listen_again(loop_t* loop) noexcept nogil:
     cdef link_t* link = loop.listeners.next
-    if loop.listen_again_ns == 0 or loop.state.now_ns < loop.listen_again_ns:
+    if loop.state.now_ns < loop.listen_again_ns:
         return
     loop.listen_again_ns = 0
     while link != &loop.listeners:

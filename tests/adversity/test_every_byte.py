@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -21,7 +20,7 @@ from typing import Any
 
 import pytest
 from meddling import BREAKING, TREATMENTS, WAYS, Meddler
-from serving import Peer, until
+from serving import Peer, until, working
 
 from fastgear import AdminClient, Client, ConnectionLost, FastgearError, Server, ServerConfig, ServerError, Worker, aio
 from fastgear.servers import Backoff
@@ -58,18 +57,6 @@ def serving() -> Iterator[tuple[Server, Meddler]]:
     config = ServerConfig(handle_prefix="H", verbose="ERROR")
     with Server("127.0.0.1:0", config=config) as server, Meddler(server.address) as meddler:
         yield server, meddler
-
-
-@contextmanager
-def working(worker: Worker) -> Iterator[None]:
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        worker.stop()
-        thread.join(TIMEOUT_S)
-        assert not thread.is_alive()
 
 
 @pytest.fixture
@@ -159,7 +146,7 @@ def test_a_client(treatment: str, ledger: Ledger) -> None:
                 said = client_session(client, tag)
             check(treatment, said, tag, ledger)
 
-        with working(worker):
+        with working(worker, TIMEOUT_S):
             until(lambda: server.snapshot().functions, "the worker")
             assert at_every_byte(server, meddler, treatment, session, connections=1) > 200 / SPARSE
 
@@ -220,7 +207,7 @@ def test_asyncio_s_client(treatment: str, ledger: Ledger) -> None:
                 said = await aio_client_session(client, tag)
             await asyncio.to_thread(check, treatment, said, tag, ledger)
 
-        with working(worker):
+        with working(worker, TIMEOUT_S):
             until(lambda: server.snapshot().functions, "the worker")
             main = at_some_bytes(server, meddler, treatment, session, connections=1)
             assert asyncio.run(main) > 20
@@ -265,7 +252,7 @@ def test_a_worker(treatment: str, prefetch: int, ledger: Ledger) -> None:
             _, first = submit_two(peer, tag)
             worker = Worker(meddler.address, prefetch=prefetch)
             worker.register("f", ledger.reverse)
-            with working(worker):
+            with working(worker, TIMEOUT_S):
                 check_result(peer, first, b"first " + tag)
                 until(lambda: ledger.ran[b"background " + tag], "the background job")
                 time.sleep(0.001)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from servers import RunningServer, run_server
-from serving import until
+from serving import until, working
 
 from fastgear import AdminClient, Client, ConnectionLost, JobTimeout, Worker, aio
 
@@ -50,18 +50,6 @@ def paused(server: RunningServer) -> Iterator[None]:
         os.kill(server.pid, signal.SIGCONT)
 
 
-@contextmanager
-def working(worker: Worker) -> Iterator[None]:
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        worker.stop()
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive()
-
-
 @pytest.fixture
 def ran() -> Counter[bytes]:
     return Counter()
@@ -77,7 +65,7 @@ def worker(servers: list[RunningServer], ran: Counter[bytes]) -> Iterator[Worker
         ran[job.workload] += 1
         return bytes(job.workload[::-1])
 
-    with working(made):
+    with working(made, PATIENCE_S):
         yield made
 
 
@@ -193,7 +181,7 @@ def test_a_result_that_waits_for_a_paused_server_comes_once(
     go = threading.Event()
     slow = Worker(servers[0].address)
     slow.register("slow", lambda job: str(go.wait(PATIENCE_S)))
-    with working(slow), Client(servers[0].address, timeout=TIMEOUT_S) as client:
+    with working(slow, PATIENCE_S), Client(servers[0].address, timeout=TIMEOUT_S) as client:
         job = client.submit("slow")
         until(lambda: client.status(job.handle).running, "the job")
         with paused(servers[0]):
@@ -236,7 +224,7 @@ def test_a_large_result_for_a_paused_server_holds_up_no_other(
         return bytes(40 << 20)
 
     worker.register("f", lambda job: job.workload)
-    with working(worker), Client(addresses[0]) as one, Client(addresses[1]) as other:
+    with working(worker, PATIENCE_S), Client(addresses[0]) as one, Client(addresses[1]) as other:
         job = one.submit("large")
         assert begun.wait(PATIENCE_S)
         with paused(servers[0]):
