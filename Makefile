@@ -16,6 +16,9 @@ COVER := build/cover/.built
 FUZZ := build/fuzz/.built
 RELEASE := build/.release-built
 
+# The builds share what Cython makes, and each of them uses all CPUs.
+.NOTPARALLEL:
+
 .PHONY: help run test quick lint bench tables compare targets asan tsan fuzz cover clean
 
 help:  ## these lines
@@ -57,7 +60,8 @@ targets: $(RELEASE)  ## the numbers to reach and whether they are met, in some 2
 	$(BIN)/python benchmarks/targets.py --save build/targets.json $(if $(QUICK),--quick,--page docs/speed.md)
 
 # Not what measures times, nor what starts one process after the other or is about other libraries: the C code in those is the same.
-NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats pool/test_ecosystem pool/test_progress functional/test_aio \
+NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats pool/test_ecosystem pool/test_progress pool/test_hostile \
+	functional/test_aio \
 	functional/test_aio_hard_times functional/test_durable_benchmarks functional/test_serve_options \
 	functional/test_serve_as_service functional/test_supervisor functional/test_cli functional/test_plugin functional/test_compare \
 	functional/test_targets functional/test_limit_benchmarks adversity/test_overload adversity/test_paused adversity/test_forks \

@@ -28,8 +28,6 @@ TSAN = switched_on("FASTGEAR_TSAN")
 COVERAGE = switched_on("FASTGEAR_COVERAGE")
 FUZZ = switched_on("FASTGEAR_FUZZ")
 DEBUG = switched_on("FASTGEAR_DEBUG") or ASAN or TSAN or COVERAGE or FUZZ
-_SPECIAL = {"asan": ASAN, "tsan": TSAN, "cover": COVERAGE, "fuzz": FUZZ, "debug": DEBUG}
-VARIANT = next((name for name, on in _SPECIAL.items() if on), "release")
 # A member's place in its struct is taken from a NULL, which clang would report.
 FUZZ_FLAGS = ["-fsanitize=address,undefined,fuzzer-no-link", "-fno-sanitize=null,object-size"]
 FUZZ_FLAGS += ["-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
@@ -91,7 +89,7 @@ def trace_lines_only(modules: list[Extension]) -> list[Extension]:
 def c_sources() -> list[Extension]:
     modules: list[Extension] = cythonize(
         extensions(),
-        build_dir=f"build/cython-{VARIANT}",
+        build_dir="build/cython-cover" if COVERAGE else "build/cython",  # the same C for all that are not traced
         compiler_directives=DIRECTIVES | ({"linetrace": True} if COVERAGE else {}),
         emit_linenums=COVERAGE,
         nthreads=os.cpu_count() or 1,

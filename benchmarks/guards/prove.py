@@ -30,7 +30,7 @@ AFTER = """    cdef int status = read_header(bytes, available, packet)
         return status
     if available < packet.length:
 """
-COPIED = ("fastgear", "benchmarks", "setup.py", "pyproject.toml", "README.md", "LICENSE", "build/cython-release")
+COPIED = ("fastgear", "benchmarks", "setup.py", "pyproject.toml", "README.md", "LICENSE", "build/cython")
 
 
 def copy_to(folder: Path) -> None:
