@@ -39,6 +39,7 @@ from fastgear.pool.trying import Trying
 from fastgear.server.local import Local
 from fastgear.server.server import Server
 from fastgear.supervisor.launch import launch
+from fastgear.threads import check_threads
 from fastgear.types import PoolStats
 
 __all__ = ["SHUT_DOWN", "Engine"]
@@ -125,6 +126,7 @@ class Engine:
         with contextlib.ExitStack() as undo:
             undo.callback(self._close_memory)
             ending.check()
+            check_threads("a pool")
             with contextlib.closing(Doorway()) as doorway:
                 self._begin(doorway, undo)
             undo.pop_all()

@@ -26,6 +26,7 @@ from fastgear.server.local import Local
 from fastgear.server.loop import Loop
 from fastgear.server.writer import Writer, open_store, put_aside, stored_jobs, take_over
 from fastgear.storage.store import Store
+from fastgear.threads import SystemThread
 from fastgear.types import ServerSnapshot
 from fastgear.version import VERSION
 
@@ -60,9 +61,8 @@ class Server:
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
         self._loop: Loop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: SystemThread | None = None
         self._writer: Writer | None = None
-        self._ended = threading.Event()
 
     # -- life cycle
 
@@ -81,10 +81,7 @@ class Server:
                 self._loop = self._make_loop()
                 if self._writer is not None:
                     undo.callback(self._writer.close)
-                self._ended = threading.Event()
-                self._thread = threading.Thread(
-                    target=_run, args=(self._loop, self._ended), name="fastgear-server", daemon=True
-                )
+                self._thread = SystemThread(self._loop.run, "fastgear-server")
                 _running.add(self)
                 self._thread.start()
                 if self._writer is not None:
@@ -149,14 +146,13 @@ class Server:
         could not be.
         """
         with self._lock:
-            loop, thread, ended = self._loop, self._thread, self._ended
+            loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return
         loop.stop(min(drain or 0.0, _FOREVER_S))
-        ended.wait()  # and not thread.join, which takes a thread for ended when a signal handler raises in it
+        thread.join()
         with self._lock:
             if self._loop is loop:
-                thread.join()
                 writer = self._writer
                 if writer is not None:
                     writer.join()
@@ -226,13 +222,6 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<fastgear.Server {'on ' + ', '.join(self.addresses) if self.running else 'stopped'}>"
-
-
-def _run(loop: Loop, ended: threading.Event) -> None:
-    try:
-        loop.run()
-    finally:
-        ended.set()
 
 
 # -- fork: the loops stand still while the process is copied, so that the child finds their lists whole -----------------

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from fastgear.server.changes import (
 )
 from fastgear.server.loop import Loop
 from fastgear.storage.store import Batch, ReplayedJob, Store
+from fastgear.threads import Signal, SystemThread
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 _CLOSING_S = 10.0  # for a store in trouble
@@ -102,8 +102,8 @@ class Writer:
         self._complaint = ""
         self._pause_s = _FIRST_PAUSE_S
         self._well_since = time.monotonic()
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="fastgear-store", daemon=True)
+        self._ending = Signal()
+        self._thread = SystemThread(self._run, "fastgear-store")
 
     def start(self) -> None:
         self._thread.start()
@@ -114,11 +114,11 @@ class Writer:
         A store that does not come back is left alone, unless all is written at its end only.
         """
         self._ending.set()
-        self._thread.join(_JOIN_S)
-        while self._thread.is_alive() and self._waits_for_all:
+        ended = self._thread.join(_JOIN_S)
+        while not ended and self._waits_for_all:
             _log.error("the store is still writing what it had to write at its end; waiting for it")
-            self._thread.join(_JOIN_S)
-        if self._thread.is_alive():
+            ended = self._thread.join(_JOIN_S)
+        if not ended:
             self.failure = StoreLost(
                 f"the store has not come back for {_JOIN_S:g} s; jobs whose end it did not hear of will run again"
             )
