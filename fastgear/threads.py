@@ -84,7 +84,7 @@ def check_threads(who: str) -> None:
     """Raises RuntimeError where `threading` makes greenlets."""
     if _is_patched():
         raise RuntimeError(
-            f"{who} needs threads, of which gevent has made greenlets here; call its monkey.patch_all(thread=False)"
+            f"{who} needs threads, of which gevent has made greenlets here; use it in a program that is not patched"
         )
 
 

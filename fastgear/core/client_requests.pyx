@@ -19,7 +19,7 @@ from fastgear.core.peers cimport send_error, send_parts
 from fastgear.core.queues cimport queue_back, queue_later
 from fastgear.core.schedule cimport schedule_next, schedule_read, schedule_t
 from fastgear.protocol.encoder cimport slice_of
-from fastgear.protocol.packet cimport HEADER_SIZE, PacketType, packet_read, slice_t
+from fastgear.protocol.packet cimport HEADER_SIZE, PacketType, packet_read, packet_size, slice_t
 from fastgear.protocol.text cimport parse_i64
 
 cdef enum:
@@ -107,8 +107,13 @@ cdef bint read_order(state_t* state, peer_t* peer, const packet_t* packet, order
 
 
 cdef void expect_submission(state_t* state, const uint8_t* bytes, size_t available) noexcept nogil:
+    """To handle one takes less time than memory takes to come, so where there are two, the second: the first was it before."""
     cdef packet_t packet
     cdef function_t* function
+    cdef size_t first = packet_size(bytes) if available >= HEADER_SIZE else 0
+    if available > first:
+        bytes += first
+        available -= first
     if available < HEADER_SIZE or not is_submission(bytes[7]) or packet_read(bytes, available, &packet) != FG_OK:
         return
     function = function_find(state, packet.args[0])

@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stddef cimport size_t
+from libc.string cimport memcpy
 
 from fastgear.base.blob cimport blob_t
 
@@ -95,6 +96,12 @@ ctypedef struct packet_t:
     size_t length           # the whole packet, header included; 0 when the header is not all here
 
 cdef const packet_fact_t* packet_fact(int type) noexcept nogil
+
+# How long the packet is, header included, whose header is all here.
+cdef inline size_t packet_size(const uint8_t* bytes) noexcept nogil:
+    cdef uint32_t body
+    memcpy(&body, bytes + 8, sizeof(body))
+    return HEADER_SIZE + <size_t>big_endian(body)
 
 # FG_OK: the packet is all here. FG_NEED_MORE: it is not; packet.length says how long it will be. Otherwise PACKET_BAD_...
 cdef int packet_read(const uint8_t* bytes, size_t available, packet_t* packet) noexcept nogil

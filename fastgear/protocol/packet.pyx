@@ -110,7 +110,7 @@ cdef inline int read_header(const uint8_t* bytes, size_t available, packet_t* pa
         return PACKET_BAD_MAGIC
     type = read_u32(bytes + 4)
     packet.is_request = magic == MAGIC_REQUEST
-    packet.length = HEADER_SIZE + <size_t>read_u32(bytes + 8)
+    packet.length = packet_size(bytes)
     packet.type = <int>type if type < PACKET_TYPES else -1
     return PACKET_BAD_TYPE if type == 0 or type >= PACKET_TYPES else FG_OK
 
