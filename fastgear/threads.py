@@ -50,8 +50,9 @@ class SystemThread:
         if _is_patched():
             _original("start_new_thread")(self._run, ())
             return
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        thread.start()
+        self._thread = thread  # not before: one that does not start would hold this one, and be held by it
 
     def join(self, seconds: float = -1.0) -> bool:
         """Whether it has ended, after so many seconds at the most (-1: however long that takes). Greenlets go on meanwhile.
