@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """An hour of everything at once, with workers and clients that are killed at random: what becomes of the server, and of the jobs.
 
-    python benchmarks/soak.py [--minutes 60] [--rate 100] [--seed N] [--most-rise 1] [--save FILE.json]
+    python benchmarks/soak.py [--minutes 60] [--rate 100] [--seed N] [--most-rise 2] [--save FILE.json]
 
 One `fastgear serve` with a store, on TCP and a Unix socket, with a worker process of its own. Beside it, a process each: blocking,
 asyncio's and raw clients; a worker, one that prefetches, asyncio's, and a raw one, whose abilities come and go and which hangs up
@@ -10,17 +10,19 @@ foreground, background and durable, delayed, of each priority, with and without 
 status; they fail, raise, and pass their function's timeout. Text commands ask and cancel. Every few seconds one of these processes
 is killed by SIGKILL, and started again, or stopped for a while. The load is steady, and far from what the server can do.
 
+Now and then all but the server stand still for a second, so that its memory at rest is seen: while it has something to do it keeps
+some of large workloads for the next ones. The lowest points count, since the store's cache fills and empties meanwhile.
+
 The books are kept outside the server, by what all processes note. In the end all that was acknowledged is waited for. The exit code
-is 1 when one of these is not true: the memory of the server's process, after the first quarter, rises by less than --most-rise MiB,
-as Theil and Sen's slope has it, its descriptors beside connections and its threads not at all; then the server is as it was in the
-beginning; nothing acknowledged was lost; who waited was told the end once, and the right one; no job ran twice unless its worker
-may have been lost.
+is 1 when one of these is not true: the memory of the server's process at rest, after the first quarter, rises by less than
+--most-rise MiB, as Theil and Sen's slope has it, its descriptors beside connections and its threads not at all; then the server is
+as it was in the beginning; nothing acknowledged was lost; who waited was told the end once, and the right one; no job ran twice
+unless its worker may have been lost.
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
 import json
 import os
 import random
@@ -32,12 +34,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psutil
 from durables.servers import fastgear_on, life
+from durables.wire import Peer, request
 from peers.choice import about
 from peers.servers import PEERS, free_port
 from peers.tables import table
@@ -45,43 +47,25 @@ from soaks import slopes
 from soaks.crew import CLIENTS, WORKERS, Crew
 from soaks.ledger import MUST_BE_NONE, Ledger
 from soaks.notes import VARIABLE, Note, Notes, read_notes
+from soaks.schedule import Schedule
 from soaks.slopes import MIB, Sample
 
 from fastgear import AdminClient, FastgearError, ServerError
+from fastgear.protocol.wire import PacketType
 from fastgear.storage.sqlite import SqliteStore
 
 COMMANDS = ("status", "prioritystatus", "workers", "show jobs", "show unique jobs", "counters", "version")
 COMMAND_S = 0.5
+REST_S, BURST = 0.6, 16 * MIB
 SETTLE_S = 30.0
 LINES = 60  # of progress, at most one each 10 s
 LEAVE_S, DRAIN_S, QUIET_S = 70.0, 60.0, 15.0
+NEVER = (
+    "store_failures_total",
+    "store_in_trouble",
+    "cut_off_total",
+)  # counters of the server that have no reason to count
 BENCHMARKS = Path(__file__).parent
-
-
-class Schedule:
-    """What is to be done when, by one thread."""
-
-    def __init__(self) -> None:
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = count()
-
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), call))
-
-    def every(self, pause: Callable[[], float], call: Callable[[], None]) -> None:
-        def again() -> None:
-            call()
-            self.later(pause(), again)
-
-        self.later(pause(), again)
-
-    def run(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while (now := time.monotonic()) < end:
-            if self._due and self._due[0][0] <= now:
-                heapq.heappop(self._due)[2]()
-            else:
-                time.sleep(max(0.0, min(self._due[0][0] if self._due else end, end) - now))
 
 
 class Soak:
@@ -100,24 +84,35 @@ class Soak:
 
     # -- looks
 
-    def sample(self) -> Sample:
-        counters, process = self._admin.counters(), self._server
+    def sample(self, at_rest: bool = False) -> Sample:
+        process, rss = self._server, self._server.memory_info().rss
+        counters = self._admin.counters()
         with process.oneshot():
             return Sample(
                 seconds=time.monotonic() - self._begun,
-                rss=process.memory_info().rss,
+                rss=rss,
                 descriptors=process.num_fds(),
                 threads=process.num_threads(),
                 connections=counters["connections"],
                 jobs=counters["queued"] + counters["running"] + counters["delayed"],
                 memory=counters["memory_bytes"],
                 output=counters["output_bytes"],
+                at_rest=at_rest,
             )
 
     def look(self) -> None:
         self.samples.append(self.sample())
         self._crew.look()
         self.read()
+
+    def look_at_rest(self) -> None:
+        """After a burst, which lets it empty its shelf of large blobs once nobody asks for anything."""
+        with self._crew.held():
+            with Peer(self._admin.address.port) as peer:
+                peer.send(request(PacketType.ECHO_REQ, b"x" * BURST))
+                peer.expect(PacketType.ECHO_RES)
+            time.sleep(REST_S)
+            self.samples.append(self.sample(at_rest=True))
 
     def read(self) -> None:
         found: list[Note] = []
@@ -168,6 +163,7 @@ class Soak:
         args, schedule = self._args, Schedule()
         seconds = 60 * args.minutes
         schedule.every(lambda: args.every, self.look)
+        schedule.every(lambda: args.rest_every, self.look_at_rest)
         schedule.every(lambda: COMMAND_S, self.command)
         schedule.every(lambda: random.expovariate(1 / args.kill_every), lambda: self._crew.harm(schedule.later))
         schedule.every(lambda: SETTLE_S, lambda: self.ledger.settle(time.monotonic()))
@@ -194,6 +190,8 @@ class Soak:
 
         self._comes(lambda one: not differences(one), QUIET_S)
         self.faults += differences(self.sample())
+        counters = self._admin.counters()
+        self.faults += [f"the server's {name} is {counters[name]:,}" for name in NEVER if counters[name]]
 
     def _comes(self, condition: Callable[[Sample], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -251,7 +249,8 @@ def soak(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def summary(args: argparse.Namespace, one: Soak, dead: set[str], odd: list[str], all_cpu_s: float) -> dict[str, Any]:
     balance = one.ledger.balance(dead)
     late = slopes.after_warm_up(one.samples)
-    points = [(sample.seconds, float(sample.rss)) for sample in late]
+    rests = slopes.lows(late)
+    points = [(sample.seconds, float(sample.rss)) for sample in rests]
     failures = [
         *one.faults,
         *odd,
@@ -260,12 +259,14 @@ def summary(args: argparse.Namespace, one: Soak, dead: set[str], odd: list[str],
     ]
     return {
         "balance": balance,
-        "memory, MiB at first and last": [late[0].rss / MIB, late[-1].rss / MIB] if late else [],
-        "memory, least and most MiB": [extreme(sample.rss for sample in late) / MIB for extreme in (min, max)],
-        "memory, MiB an hour": 3600 * slopes.slope(points) / MIB,
-        "memory, MiB in all": slopes.rise(late, lambda sample: sample.rss) / MIB,
-        "descriptors beside connections, in all": slopes.rise(late, lambda sample: sample.beside_connections),
-        "descriptors, least and most": [extreme(sample.descriptors for sample in late) for extreme in (min, max)],
+        "memory under load, MiB": [extreme((sample.rss for sample in late), default=0) / MIB for extreme in (min, max)],
+        "memory at rest, the lowest points, MiB": [
+            extreme((sample.rss for sample in rests), default=0) / MIB for extreme in (min, max)
+        ],
+        "its rise, MiB an hour": 3600 * slopes.slope(points) / MIB,
+        "its rise, MiB in all": slopes.rise(rests, lambda sample: sample.rss) / MIB,
+        "rise of descriptors beside connections, in all": slopes.rise(late, lambda sample: sample.beside_connections),
+        "descriptors": [extreme((sample.descriptors for sample in late), default=0) for extreme in (min, max)],
         "server's CPU, share of one": one.cpu_s / (60 * args.minutes),
         "CPU of all, share of one": all_cpu_s / (60 * args.minutes),
         "samples": [asdict(sample) for sample in one.samples],
@@ -273,7 +274,7 @@ def summary(args: argparse.Namespace, one: Soak, dead: set[str], odd: list[str],
     }
 
 
-def rows(found: dict[str, Any]) -> list[Sequence[str]]:
+def rows(found: dict[str, Any]) -> Sequence[Sequence[str]]:
     def said(value: Any) -> str:
         if isinstance(value, list):
             return " to ".join(said(each) for each in value)
@@ -294,7 +295,8 @@ def parsed() -> argparse.Namespace:
     add("--rate", type=float, default=100.0, help="jobs a second that are submitted (default: 100)")
     add("--kill-every", type=float, default=5.0, metavar="S", help="on average (default: 5)")
     add("--every", type=float, default=2.0, metavar="S", help="between samples (default: 2)")
-    add("--most-rise", type=float, default=1.0, metavar="MIB", help="of the server's memory, in all (default: 1)")
+    add("--rest-every", type=float, default=10.0, metavar="S", help="between seconds of rest (default: 10)")
+    add("--most-rise", type=float, default=2.0, metavar="MIB", help="of the server's memory, in all (default: 2)")
     add("--folder", help="on the disk to use for the store; a temporary one by default")
     add("--seed", type=int, default=int(time.time()))
     add("--save", metavar="FILE.json", help="write all figures to this file")

@@ -24,7 +24,7 @@ PATIENCE_S = 60.0
 BATCH = 8
 TASKS = 6  # of asyncio's client
 BACKGROUND, DELAYED, LEAVES, ASKS = 0.35, 0.05, 0.01, 0.1
-LATEST_S = 3
+LATEST_S = 2
 SLICE_S = 0.5  # in which shared jobs have one name
 
 _numbers = count()

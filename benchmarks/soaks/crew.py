@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -104,8 +104,7 @@ class Crew:
     def _stop(self, pid: int, later: Later) -> None:
         if pid in self._stopped:
             return
-        self._notes.write("stops", pid=pid)
-        os.kill(pid, signal.SIGSTOP)
+        self._signal([pid], signal.SIGSTOP)
         self._stopped.add(pid)
         later(random.uniform(*STOPPED_S), lambda: self._go_on(pid))
 
@@ -113,8 +112,22 @@ class Crew:
         if pid in self._stopped:
             self._stopped.remove(pid)
             if any(process.pid == pid for process in self._processes.values()):
-                self._notes.write("stops", pid=pid)
-                os.kill(pid, signal.SIGCONT)
+                self._signal([pid], signal.SIGCONT)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """All stand still, but for the server, its own worker, and those who are stopped anyway."""
+        pids = [process.pid for process in self._processes.values() if process.pid not in self._stopped]
+        self._signal(pids, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(pids, signal.SIGCONT)
+
+    def _signal(self, pids: list[int], number: int) -> None:
+        for pid in pids:
+            self._notes.write("stops", pid=pid)
+            os.kill(pid, number)
 
     # -- the end
 

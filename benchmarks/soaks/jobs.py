@@ -24,7 +24,7 @@ KINDS = {
     "raising": 60,
     "fickle": 60,  # for workers that take the ability back now and then
     "timed": 25,  # with a timeout, which some runs pass
-    "large": 5,
+    "large": 15,
 }
 EXPECTED = {"failing": "fail", "raising": "exception"}  # the others have a result
 

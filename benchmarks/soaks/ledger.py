@@ -21,7 +21,7 @@ MUST_BE_NONE = (
     "run again without a reason", "another job's handle", "faults",
 )  # fmt: skip
 ON_ITS_WAY_S = 1.0  # a result that was sent so shortly before a worker's end may not have arrived
-STOPPED_S = 30.0  # a worker may still have jobs of before it was stopped
+STOPPED_S = 6.0  # a worker may still have jobs of before it was stopped
 KEPT_S = 120.0  # how long a job that is over can be asked for all its life
 MOST_EXAMPLES = 5
 RECENT = 200
@@ -168,8 +168,9 @@ class Ledger:
     # -- the balance
 
     def unfinished(self) -> list[str]:
-        """Of the jobs acknowledged last, the handles of those that nobody has begun."""
-        return [handle for handle in self.recent if handle in self._jobs and not self._jobs[handle].runs]
+        """Of the jobs acknowledged last, the handles of those that nobody has begun, or cancelled."""
+        jobs = ((handle, self._jobs.get(handle)) for handle in self.recent)
+        return [handle for handle, job in jobs if job is not None and not (job.runs or job.cancelled)]
 
     def _is_waited_for(self, job: Job) -> bool:
         return any(count for pid, count in job.waiting.items() if pid not in self._killed)

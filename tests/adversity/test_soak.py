@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -33,7 +34,20 @@ CLIENT, WORKER, OTHER = 1, 2, 3
 
 
 def test_a_soak_of_seconds(tmp_path: Path) -> None:
-    words = ("--minutes", "0.08", "--kill-every", "0.6", "--every", "0.1", "--most-rise", "64", "--seed", "3")
+    words = (
+        "--minutes",
+        "0.08",
+        "--kill-every",
+        "0.6",
+        "--every",
+        "0.1",
+        "--rest-every",
+        "0.8",
+        "--most-rise",
+        "64",
+        "--seed",
+        "3",
+    )
     code, output = run_bench("soak.py", *words, "--folder", str(tmp_path), "--save", f"{tmp_path}/saved.json")
     assert code == 0 and "all conditions are met" in output, output
     saved = json.loads((tmp_path / "saved.json").read_text())
@@ -137,6 +151,15 @@ def test_a_run_behind_the_timeout_is_a_reason() -> None:
     assert take(*run(token=token), note("stops", 0.5, OTHER), *run(1, OTHER, token)) == {}
 
 
+def test_no_job_is_cancelled_twice() -> None:
+    """Or else what is told of the second time would be taken for the first one's."""
+    ledger = Ledger()
+    ledger.take([note("background")])
+    assert ledger.unfinished() == [HANDLE]
+    ledger.take([note("cancels", token="-")])
+    assert ledger.unfinished() == []
+
+
 def test_a_handle_means_one_job() -> None:
     assert take(note("background"), *run(token="quick.2")) == {"another job's handle": 2}
 
@@ -186,6 +209,7 @@ def samples(rss: float = 0.0, descriptors: float = 0.0, threads: float = 0.0) ->
             jobs=chance.randrange(20),
             memory=0,
             output=0,
+            at_rest=number % 4 == 0,
         )
 
     return [one(number) for number in range(360)]
@@ -202,7 +226,14 @@ def test_what_rises_is_complained_of() -> None:
     assert descriptors.startswith("the server's descriptors beside those of connections rose by ")
     (threads,) = complaints(samples(threads=4), MIB)
     assert threads.startswith("the server's threads rose by ")
-    assert complaints(samples()[:2], MIB) == ["there are too few samples to tell what rises"]
+    assert complaints(samples()[:8], MIB) == ["there are too few samples to tell what rises"]
+
+
+def test_what_fills_and_empties_is_not_taken_for_a_rise() -> None:
+    """A cache that is larger each time: its lowest points are what counts."""
+    cached = [replace(one, rss=one.rss + number % 12 * number * MIB // 200) for number, one in enumerate(samples())]
+    assert rise(cached[90:], lambda one: one.rss) > 4 * MIB
+    assert complaints(cached, MIB) == []
 
 
 def test_a_slope_is_not_moved_by_odd_points() -> None:
