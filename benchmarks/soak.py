@@ -11,7 +11,8 @@ status; they fail, raise, and pass their function's timeout. Text commands ask a
 is killed by SIGKILL, and started again, or stopped for a while. The load is steady, and far from what the server can do.
 
 Now and then all but the server stand still for a second, so that its memory at rest is seen: while it has something to do it keeps
-some of large workloads for the next ones. The lowest points count, since the store's cache fills and empties meanwhile.
+some of large workloads for the next ones. The lowest points count, since the store's cache fills and empties meanwhile,
+within minutes: in a run of less than some twenty, a rise of a few MiB says nothing.
 
 The books are kept outside the server, by what all processes note. In the end all that was acknowledged is waited for. The exit code
 is 1 when one of these is not true: the memory of the server's process at rest, after the first quarter, rises by less than
