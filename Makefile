@@ -65,7 +65,7 @@ NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats pool/test_e
 	functional/test_aio_hard_times functional/test_durable_benchmarks functional/test_serve_options \
 	functional/test_serve_as_service functional/test_supervisor functional/test_cli functional/test_plugin functional/test_compare \
 	functional/test_targets functional/test_limit_benchmarks adversity/test_overload adversity/test_paused adversity/test_forks \
-	adversity/test_storms adversity/test_every_byte
+	adversity/test_storms adversity/test_every_byte adversity/test_soak
 
 asan: $(ASAN)  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	PYTHONPATH="$(CURDIR)/build/asan" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:handle_segv=0 FASTGEAR_ASAN=1 FASTGEAR_EXAMPLES=50 \
