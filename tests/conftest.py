@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads, from numpy's import on, would be there at every fork
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parent))  # before it: both hold a `pool`
 
 from ext.build import load_driver
 

@@ -17,9 +17,6 @@ import psutil
 import pytest
 from benches import FOLDER, run_bench
 from serving import until
-
-sys.path.insert(0, str(FOLDER))
-
 from soaks.ledger import KEPT_S, MUST_BE_NONE, Ledger
 from soaks.notes import Note, Notes, read_notes
 from soaks.slopes import MIB, Sample, complaints, rise, slope
@@ -35,21 +32,8 @@ CLIENT, WORKER, OTHER = 1, 2, 3
 
 @pytest.mark.alone("it kills and stops processes by the clock")
 def test_a_soak_of_seconds(tmp_path: Path) -> None:
-    words = (
-        "--minutes",
-        "0.08",
-        "--kill-every",
-        "0.6",
-        "--every",
-        "0.1",
-        "--rest-every",
-        "0.8",
-        "--most-rise",
-        "64",
-        "--seed",
-        "3",
-    )
-    code, output = run_bench("soak.py", *words, "--folder", str(tmp_path), "--save", f"{tmp_path}/saved.json")
+    words = "--minutes 0.08 --kill-every 0.6 --every 0.1 --rest-every 0.8 --most-rise 64 --seed 3"
+    code, output = run_bench("soak.py", *words.split(), "--folder", str(tmp_path), "--save", f"{tmp_path}/saved.json")
     assert code == 0 and "all conditions are met" in output, output
     saved = json.loads((tmp_path / "saved.json").read_text())
     assert saved["not met"] == [] and [saved["balance"][name] for name in MUST_BE_NONE] == [0] * len(MUST_BE_NONE)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool.scripts import all_there, replaced
-from pool.work import slow_pid, square
 
 import fastgear
 from fastgear import Executor, WorkerDied
 from fastgear.cpus import usable_cpus
+from pool.scripts import all_there, replaced
+from pool.work import slow_pid, square
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
 

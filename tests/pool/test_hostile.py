@@ -19,6 +19,9 @@ from typing import Any
 
 import psutil
 import pytest
+
+import fastgear
+from fastgear import Executor, Pool, WorkerDied
 from pool.scripts import Script, eventually, run
 from pool.work import (
     Counter,
@@ -30,9 +33,6 @@ from pool.work import (
     square,
     start_thread,
 )
-
-import fastgear
-from fastgear import Executor, Pool, WorkerDied
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
 

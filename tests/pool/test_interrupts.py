@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from pool.scripts import Script
 
 from fastgear.pool.trying import Trying
+from pool.scripts import Script
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
 

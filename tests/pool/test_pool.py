@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool.scripts import all_there
-from pool.work import Unreadable, die_at, raise_stubborn, square
 
 import fastgear
 from fastgear import ConfigError, Executor, Pool, RemoteError, TransferError, WorkerDied
+from pool.scripts import all_there
+from pool.work import Unreadable, die_at, raise_stubborn, square
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
 

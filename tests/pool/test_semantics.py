@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool.scripts import all_there, eventually, run
-from pool.work import Odd, crash, leave, make_odd, raise_only_there, square
 
 from fastgear import Executor, Pool, RemoteError, TransferError, WorkerDied
+from pool.scripts import all_there, eventually, run
+from pool.work import Odd, crash, leave, make_odd, raise_only_there, square
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
 

@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from pool.work import square
 
 from fastgear import Executor, Pool, PoolFunctionInfo, PoolStats, WorkerDied
+from pool.work import square
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
 

@@ -23,6 +23,12 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import fastgear.pool.processes
+import fastgear.pool.transfer
+from fastgear import ConfigError, Executor, Pool, TransferError, WorkerDied
+from fastgear.pool.arena import Arena
+from fastgear.pool.memory import usable_memory
 from pool.scripts import all_there
 from pool.work import (
     die_holding,
@@ -37,12 +43,6 @@ from pool.work import (
     wrapped_again,
     write_no_large_files,
 )
-
-import fastgear.pool.processes
-import fastgear.pool.transfer
-from fastgear import ConfigError, Executor, Pool, TransferError, WorkerDied
-from fastgear.pool.arena import Arena
-from fastgear.pool.memory import usable_memory
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from pool import yardstick
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")

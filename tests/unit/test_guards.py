@@ -7,11 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import guard
+import pytest
 from guards.baseline import Baseline, Known, Verdict, judge, judge_instructions, known_from, table
 from guards.instructions import own_code
 from guards.pairs import ratio_of

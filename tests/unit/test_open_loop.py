@@ -3,13 +3,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 from open_loop import LEAST, MOST, Found, Tried, failure_of, highest
 from syscalls import Measured, calls_in
 

@@ -4,14 +4,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import targets
 from aims.figures import Found, from_saved, merged, ratios, summary, targets_table, to_save, verdict
 from aims.rows import Figure, Program, Row, read, rows, why_not
