@@ -61,8 +61,7 @@ targets: $(RELEASE)  ## the numbers to reach and whether they are met, in some 2
 
 # Not what measures times, nor what starts one process after the other or is about other libraries: the C code in those is the same.
 NOT_ASAN := pool/test_benchmarks pool/test_yardstick pool/test_stats pool/test_ecosystem pool/test_progress pool/test_hostile \
-	functional/test_aio \
-	functional/test_aio_hard_times functional/test_durable_benchmarks functional/test_serve_options \
+	functional/test_aio functional/test_aio_hard_times functional/test_durable_benchmarks functional/test_serve_options \
 	functional/test_serve_as_service functional/test_supervisor functional/test_cli functional/test_plugin functional/test_compare \
 	functional/test_targets functional/test_limit_benchmarks adversity/test_overload adversity/test_paused adversity/test_forks \
 	adversity/test_storms adversity/test_every_byte adversity/test_soak

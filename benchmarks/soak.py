@@ -32,7 +32,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -60,12 +60,8 @@ COMMAND_S = 0.5
 REST_S, BURST = 0.6, 16 * MIB
 SETTLE_S = 30.0
 LINES = 60  # of progress, at most one each 10 s
-LEAVE_S, DRAIN_S, QUIET_S = 70.0, 60.0, 15.0
-NEVER = (
-    "store_failures_total",
-    "store_in_trouble",
-    "cut_off_total",
-)  # counters of the server that have no reason to count
+BEGINNING_S, LEAVE_S, DRAIN_S, QUIET_S = 3.0, 70.0, 60.0, 15.0
+NEVER = ("store_failures_total", "store_in_trouble", "cut_off_total")  # counters that have no reason to count
 BENCHMARKS = Path(__file__).parent
 
 
@@ -175,9 +171,9 @@ class Soak:
     def drain(self) -> None:
         """Until all have left, and all that was acknowledged has ended."""
         self._crew.calm_down()
-        time.sleep(1)  # who has just been started has to hear of its end
+        time.sleep(BEGINNING_S)  # who has just been started has to hear of its end
         self._crew.leave(CLIENTS, LEAVE_S)
-        if not self._comes(lambda one: one.jobs == 0, DRAIN_S):
+        if not self.comes(lambda one: one.jobs == 0, DRAIN_S):
             self.faults.append(f"{self.sample().jobs:,} jobs were left after {DRAIN_S:g} s")
         self._crew.leave(WORKERS, LEAVE_S)
 
@@ -189,12 +185,12 @@ class Soak:
             pairs = [(name, getattr(before, name), getattr(one, name)) for name in names]
             return [f"{name}: {was:,} in the beginning, {now:,} in the end" for name, was, now in pairs if was != now]
 
-        self._comes(lambda one: not differences(one), QUIET_S)
+        self.comes(lambda one: not differences(one), QUIET_S)
         self.faults += differences(self.sample())
         counters = self._admin.counters()
         self.faults += [f"the server's {name} is {counters[name]:,}" for name in NEVER if counters[name]]
 
-    def _comes(self, condition: Callable[[Sample], bool], seconds: float) -> bool:
+    def comes(self, condition: Callable[[Sample], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while not condition(self.sample()):
             if time.monotonic() > deadline:
@@ -207,8 +203,9 @@ def put_aside(store: Path) -> tuple[set[str], list[str]]:
     """The tokens of the dead, and what is odd about the store."""
     with SqliteStore(store) as found:
         odd = [f"the store's check: {line}" for line in found.check()]
-        if found.count()[0]:
-            odd.append(f"{found.count()[0]:,} jobs are still in the store, though all had ended")
+        left = found.count()[0]
+        if left:
+            odd.append(f"{left:,} jobs are still in the store, though all had ended")
         return {dead.job.workload[:80].split(b" ")[0].decode() for dead in found.dead()}, odd
 
 
@@ -227,7 +224,7 @@ def soak(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         admin = stack.enter_context(AdminClient(f"127.0.0.1:{port}"))
         crew = stack.enter_context(closing(Crew(server.process.pid, port, unix, env, folder, args.rate, notes)))
         one = Soak(args, server.process.pid, admin, crew, notes, path)
-        one._comes(lambda sample: sample.connections > 1, QUIET_S)  # its own worker's
+        one.comes(lambda sample: sample.connections > 1, QUIET_S)  # its own worker's
         first = one.sample()
         try:
             one.run()
@@ -260,19 +257,23 @@ def summary(args: argparse.Namespace, one: Soak, dead: set[str], odd: list[str],
     ]
     return {
         "balance": balance,
-        "memory under load, MiB": [extreme((sample.rss for sample in late), default=0) / MIB for extreme in (min, max)],
-        "memory at rest, the lowest points, MiB": [
-            extreme((sample.rss for sample in rests), default=0) / MIB for extreme in (min, max)
-        ],
+        "memory under load, MiB": span(sample.rss / MIB for sample in late),
+        "memory at rest, the lowest points, MiB": span(sample.rss / MIB for sample in rests),
         "its rise, MiB an hour": 3600 * slopes.slope(points) / MIB,
         "its rise, MiB in all": slopes.rise(rests, lambda sample: sample.rss) / MIB,
         "rise of descriptors beside connections, in all": slopes.rise(late, lambda sample: sample.beside_connections),
-        "descriptors": [extreme((sample.descriptors for sample in late), default=0) for extreme in (min, max)],
+        "descriptors": span(sample.descriptors for sample in late),
         "server's CPU, share of one": one.cpu_s / (60 * args.minutes),
         "CPU of all, share of one": all_cpu_s / (60 * args.minutes),
         "samples": [asdict(sample) for sample in one.samples],
         "not met": failures,
     }
+
+
+def span(values: Iterable[float]) -> list[float]:
+    """The least and the most."""
+    found = sorted(values) or [0]
+    return [found[0], found[-1]]
 
 
 def rows(found: dict[str, Any]) -> Sequence[Sequence[str]]:

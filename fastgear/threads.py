@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import _thread
+import math
 import sys
 import threading
 import time
@@ -67,9 +68,9 @@ class SystemThread:
         return ended
 
     def _look_for_the_end(self, seconds: float) -> bool:
-        until = time.monotonic() + seconds if seconds >= 0 else None
+        until = time.monotonic() + seconds if seconds >= 0 else math.inf
         while not self._ended.wait(0):
-            if until is not None and time.monotonic() >= until:
+            if time.monotonic() >= until:
                 return False
             time.sleep(_LOOK_S)  # theirs, in which other greenlets run
         return True

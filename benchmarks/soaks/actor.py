@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -32,23 +33,23 @@ def end_with_who_started_this() -> None:
 
 
 def play(role: str, port: int, unix: str, rate: float) -> None:
-    notes, here, there = Notes(), f"127.0.0.1:{port}", f"unix:{unix}"
-    over = threading.Event()
-    if role in ("worker", "prefetching worker", "asyncio worker"):  # which handle signals themselves
-        functions = (workers.blocking, workers.prefetching, workers.with_asyncio)
-        at = ("worker", "prefetching worker", "asyncio worker").index(role)
-        functions[at]((here, there, here)[at], notes)
-        return
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
-    if role == "raw worker":
-        raw_worker(port, notes, over.is_set)
-    elif role == "raw client":
-        raw_client(port, notes, rate, over.is_set)
-    elif role == "odd":
-        odd(port, notes, over.is_set)
-    else:
-        function = clients.blocking if role == "client" else clients.with_asyncio
-        function([here, there], notes, rate, over.is_set)
+    notes, over = Notes(), threading.Event()
+    here, there = addresses = [f"127.0.0.1:{port}", f"unix:{unix}"]
+    handle_signals: dict[str, Callable[[], object]] = {
+        "worker": lambda: workers.blocking(here, notes),
+        "prefetching worker": lambda: workers.prefetching(there, notes),
+        "asyncio worker": lambda: workers.with_asyncio(here, notes),
+    }
+    ask: dict[str, Callable[[], object]] = {
+        "raw worker": lambda: raw_worker(port, notes, over.is_set),
+        "client": lambda: clients.blocking(addresses, notes, rate, over.is_set),
+        "asyncio client": lambda: clients.with_asyncio(addresses, notes, rate, over.is_set),
+        "raw client": lambda: raw_client(port, notes, rate, over.is_set),
+        "odd": lambda: odd(port, notes, over.is_set),
+    }
+    if role in ask:
+        signal.signal(signal.SIGTERM, lambda *_: over.set())
+    (handle_signals | ask)[role]()
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from fastgear import Client, JobError, JobException, JobFailed, Priority, aio
-from soaks.jobs import KINDS, function_of, result, workload
+from soaks.jobs import KINDS, function_of, result, token_of, workload
 from soaks.notes import Notes
 
 __all__ = ["blocking", "with_asyncio"]
@@ -80,10 +80,10 @@ class _Blocking:
         self._notes.write("waits", job.handle, token)
 
     def many(self) -> None:
-        tokens = {workload(token): token for token in (f"quick.{os.getpid()}.{next(_numbers)}" for _ in range(BATCH))}
-        for job in self._client.submit_many("quick", tokens):
-            found = [token for data, token in tokens.items() if result(data) == job.result()]
-            token = found[0] if found else "quick.of-nobody"
+        workloads = [workload(f"quick.{os.getpid()}.{next(_numbers)}") for _ in range(BATCH)]
+        tokens = {result(data): token_of(data) for data in workloads}
+        for job in self._client.submit_many("quick", workloads):
+            token = tokens.get(job.result(), "quick.of-nobody")
             self._notes.write("waits", job.handle, token)
             self._notes.write("ended", job.handle, token, word_of(job, token, None, job.result()))
 

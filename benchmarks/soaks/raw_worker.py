@@ -82,7 +82,9 @@ class _RawWorker:
         token, name = token_of(workload), handle.decode()
         self._notes.write("begins", name, token)
         if random.random() < _HANG_UP:
-            self.hang_up()
+            self._hang_up()
+            self._line = Line(self._port)
+            self._begin()
             return
         self._notes.write("done", name, token)
         kind = function_of(token)
@@ -93,11 +95,9 @@ class _RawWorker:
         else:
             self._line.send(request(PacketType.WORK_COMPLETE, handle, result(workload)))
 
-    def hang_up(self) -> None:
+    def _hang_up(self) -> None:
         self._notes.write("hangs-up")
         self._line.socket.close()
-        self._line = Line(self._port)
-        self._begin()
 
     def _be_odd(self) -> None:
         chance = random.random()
@@ -114,8 +114,7 @@ class _RawWorker:
         while self._grabs and time.monotonic() < until:
             select.select([self.fd], [], [], 0.1)
             self._take_all(self._line.receive())
-        self.hang_up()
-        self._line.socket.close()
+        self._hang_up()
 
 
 def raw_worker(port: int, notes: Notes, is_over: Callable[[], bool]) -> None:

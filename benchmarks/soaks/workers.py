@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from fastgear import JobFailed, Worker, WorkerJob, aio
 from soaks.jobs import KINDS, TIMEOUT_S, function_of, result, steps, token_of
@@ -15,7 +15,6 @@ __all__ = ["blocking", "calls", "prefetching", "with_asyncio"]
 
 AT_ONCE = 4  # jobs of asyncio's worker
 PREFETCHED = 8
-LAPSES = ("fickle", "timed")  # the kinds that only some workers do
 
 
 def finish(notes: Notes, handle: str, token: str, workload: bytes) -> bytes:
@@ -43,7 +42,7 @@ def calls(notes: Notes) -> dict[str, Callable[[WorkerJob], bytes]]:
                 (job.send_data if what == "data" else job.warn)(value)
         return finish(notes, job.handle, token, job.workload)
 
-    return {kind: call for kind in KINDS if kind not in LAPSES}
+    return {kind: call for kind in KINDS if kind not in ("fickle", "timed")}
 
 
 def blocking(address: str, notes: Notes, prefetch: int = 1) -> None:
@@ -75,12 +74,8 @@ def with_asyncio(address: str, notes: Notes) -> None:
 
     async def run() -> None:
         worker = aio.Worker(address, concurrency=AT_ONCE, client_id="soak asyncio")
-        for name in names():
-            worker.register(name, call, timeout=TIMEOUT_S if name == "timed" else None)
+        for kind in KINDS.keys() - {"fickle"}:
+            worker.register(kind, call, timeout=TIMEOUT_S if kind == "timed" else None)
         await worker.run(handle_signals=True)
 
     asyncio.run(run())
-
-
-def names() -> Iterator[str]:
-    return (kind for kind in KINDS if kind != "fickle")

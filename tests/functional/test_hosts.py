@@ -52,9 +52,10 @@ IN_GEVENT = """
     before = ticks
     with Client(server.address) as client:
         slow = client.submit("slowly", b"abc")
-        background = client.submit_background("slowly", b"def")
+        client.submit_background("slowly", b"def")
         gevent.sleep(0.05)
         server.stop(drain=20)
+        assert slow.result(timeout=20) == b"cba"
     assert ticks > before + 20, "the clock stood still while the server drained"
     worker.stop()
     working.join(timeout=20)
@@ -90,9 +91,8 @@ def run(code: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=folder
     )
-    assert done.returncode == 0 and "Traceback" not in done.stderr, (
-        done.stderr
-    )  # workers log that their server has gone
+    # Workers log that their server has gone.
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     return done.stdout
 
 
