@@ -8,7 +8,8 @@ asyncio's and raw clients; a worker, one that prefetches, asyncio's, and a raw o
 with jobs in hand; and one whose connections end in the middle of a packet, are idle, read slowly or talk garbage. Jobs are
 foreground, background and durable, delayed, of each priority, with and without a unique, of some MiB; with data, warnings and a
 status; they fail, raise, and pass their function's timeout. Text commands ask and cancel. Every few seconds one of these processes
-is killed by SIGKILL, and started again, or stopped for a while. The load is steady, and far from what the server can do.
+is killed by SIGKILL or told to leave, and started again, or is stopped for a while. The load is steady, and far from what the
+server can do.
 
 Now and then all but the server stand still for a second, so that its memory at rest is seen: while it has something to do it keeps
 some of large workloads for the next ones. The lowest points count, since the store's cache fills and empties meanwhile,
@@ -40,7 +41,6 @@ from typing import Any
 
 import psutil
 from durables.servers import fastgear_on, life
-from durables.wire import Peer, request
 from peers.choice import about
 from peers.servers import PEERS, free_port
 from peers.tables import table
@@ -52,15 +52,14 @@ from soaks.schedule import Schedule
 from soaks.slopes import MIB, Sample
 
 from fastgear import AdminClient, FastgearError, ServerError
-from fastgear.protocol.wire import PacketType
 from fastgear.storage.sqlite import SqliteStore
 
 COMMANDS = ("status", "prioritystatus", "workers", "show jobs", "show unique jobs", "counters", "version")
 COMMAND_S = 0.5
-REST_S, BURST = 0.6, 16 * MIB
+REST_S = 0.6
 SETTLE_S = 30.0
 LINES = 60  # of progress, at most one each 10 s
-BEGINNING_S, LEAVE_S, DRAIN_S, QUIET_S = 3.0, 70.0, 60.0, 15.0
+DRAIN_S, QUIET_S = 60.0, 15.0
 NEVER = ("store_failures_total", "store_in_trouble", "cut_off_total")  # counters that have no reason to count
 BENCHMARKS = Path(__file__).parent
 
@@ -103,11 +102,8 @@ class Soak:
         self.read()
 
     def look_at_rest(self) -> None:
-        """After a burst, which lets it empty its shelf of large blobs once nobody asks for anything."""
+        """When it has nothing to do for longer than it takes to give memory back."""
         with self._crew.held():
-            with Peer(self._admin.address.port) as peer:
-                peer.send(request(PacketType.ECHO_REQ, b"x" * BURST))
-                peer.expect(PacketType.ECHO_RES)
             time.sleep(REST_S)
             self.samples.append(self.sample(at_rest=True))
 
@@ -171,11 +167,10 @@ class Soak:
     def drain(self) -> None:
         """Until all have left, and all that was acknowledged has ended."""
         self._crew.calm_down()
-        time.sleep(BEGINNING_S)  # who has just been started has to hear of its end
-        self._crew.leave(CLIENTS, LEAVE_S)
+        self._crew.leave(CLIENTS)
         if not self.comes(lambda one: one.jobs == 0, DRAIN_S):
             self.faults.append(f"{self.sample().jobs:,} jobs were left after {DRAIN_S:g} s")
-        self._crew.leave(WORKERS, LEAVE_S)
+        self._crew.leave(WORKERS)
 
     def compare(self, before: Sample) -> None:
         """With what the server was in the beginning."""

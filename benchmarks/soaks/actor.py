@@ -3,12 +3,12 @@
 
     python actor.py ROLE PORT UNIX SEED RATE
 
-It ends at SIGTERM, after what it has begun, and at once when who started it is gone, which its standard input tells.
+It ends at SIGTERM, after what it has begun, and at once when who started it is gone, which its standard input tells. What it prints
+is a fault.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import signal
@@ -21,6 +21,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from soaks import clients, workers
+from soaks.logs import say_what_is_odd
 from soaks.notes import Notes
 from soaks.odd import odd
 from soaks.raw_client import raw_client
@@ -53,8 +54,10 @@ def play(role: str, port: int, unix: str, rate: float) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until what it plays has its own
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=end_with_who_started_this, daemon=True).start()
-    logging.disable()  # what jobs raise is meant to be raised
+    say_what_is_odd()
     role, port, unix, seed, rate = sys.argv[1:]
     random.seed(int(seed))
     play(role, int(port), unix, float(rate))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The processes that take part: started, killed and stopped at random, started again, and told to leave."""
+"""The processes that take part: started; at random killed, stopped or told to leave, and started again; and all told to leave."""
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -23,12 +24,24 @@ WORKERS = ("worker", "prefetching worker", "asyncio worker", "raw worker")
 CLIENTS = ("client", "asyncio client", "raw client", "odd")
 SUBMITTING = 3
 STOPPED_S = (0.5, 4.0)
+LOOK_S = 0.05
 PAUSE_S = 1.0  # at most, before the next one takes its place
-STOPS = 0.25  # the share of workers that are stopped, and not killed
+STOPS, LEAVES = 0.25, 0.2  # the shares of workers that are stopped, and of all that are told to leave, and not killed
+LEAVE_S = 70.0
 SAID = 1000  # characters of what it has said
 HERE = Path(__file__).parent
 
 Later = Callable[[float, Callable[[], None]], None]
+
+
+@contextmanager
+def _not_yet() -> Iterator[None]:
+    """Who is started meanwhile hears of SIGTERM when it is ready for it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Crew:
@@ -43,6 +56,7 @@ class Crew:
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stopped: set[int] = set()
+        self._leaving: dict[str, float] = {}  # until when, by role
         self._going_on = True
         self.faults: list[str] = []
 
@@ -50,7 +64,7 @@ class Crew:
         if not self._going_on:
             return
         words = [role, *self._words, str(random.randrange(1 << 30)), str(self._rate / SUBMITTING)]
-        with open(self._folder / f"{role}.log", "wb") as log:
+        with open(self._folder / f"{role}.log", "wb") as log, _not_yet():
             self._processes[role] = subprocess.Popen(
                 [sys.executable, str(HERE / "actor.py"), *words],
                 stdin=subprocess.PIPE,
@@ -61,21 +75,29 @@ class Crew:
             )
 
     def look(self) -> None:
-        """Who has ended by itself is told of, and started again."""
+        """Who has ended is started again; it is a fault if nobody has told it to."""
         for role, process in list(self._processes.items()):
             if process.poll() is not None:
-                self.faults.append(f"the {role} ended by itself, with code {process.returncode}: {self._said(role)}")
-                self._reap(role)
+                if role not in self._leaving:
+                    self.faults.append(f"the {role} ended by itself, with code {process.returncode}")
+                self._reap(role, 0)
+                self.start(role)
+            elif time.monotonic() > self._leaving.get(role, math.inf):
+                self.faults.append(f"the {role} did not leave within {LEAVE_S:g} s")
+                process.kill()
+                self._reap(role, -signal.SIGKILL)
                 self.start(role)
 
-    def _said(self, role: str) -> str:
-        return (self._folder / f"{role}.log").read_text(errors="replace")[-SAID:].replace("\n", " / ")
-
-    def _reap(self, role: str) -> int:
+    def _reap(self, role: str, *expected: int) -> None:
+        """It has ended or does so now, without having said anything, and with one of those codes."""
         process = self._processes.pop(role)
+        self._leaving.pop(role, None)
         if process.stdin is not None:
             process.stdin.close()
-        return process.wait()
+        code = process.wait()
+        said = (self._folder / f"{role}.log").read_text(errors="replace")[-SAID:].replace("\n", " / ")
+        if said or code not in expected:
+            self.faults.append(f"the {role} left with code {code}, having said: {said or 'nothing'}")
 
     # -- harm
 
@@ -89,10 +111,12 @@ class Crew:
                 os.kill(supervised[0], signal.SIGKILL)
         elif role in WORKERS and random.random() < STOPS:
             self._stop(self._processes[role].pid, later)
+        elif role and random.random() < LEAVES:
+            self._tell_to_leave(role)
         elif role:
             self._notes.write("kills", pid=self._processes[role].pid)
             self._processes[role].kill()
-            self._reap(role)
+            self._reap(role, -signal.SIGKILL, 0 if role in self._leaving else -signal.SIGKILL)
             later(random.uniform(0, PAUSE_S), lambda: self.start(role))
 
     def _supervised(self) -> list[int]:
@@ -100,6 +124,11 @@ class Crew:
         with suppress(psutil.NoSuchProcess):
             return [one.pid for child in self._server.children() for one in child.children()]
         return []
+
+    def _tell_to_leave(self, role: str) -> None:
+        if role not in self._leaving:
+            self._processes[role].terminate()
+            self._leaving[role] = time.monotonic() + LEAVE_S
 
     def _stop(self, pid: int, later: Later) -> None:
         if pid in self._stopped:
@@ -126,7 +155,7 @@ class Crew:
 
     def _signal(self, pids: list[int], number: int) -> None:
         for pid in pids:
-            self._notes.write("stops", pid=pid)
+            self._notes.write("stops" if number == signal.SIGSTOP else "goes-on", pid=pid)
             os.kill(pid, number)
 
     # -- the end
@@ -135,30 +164,25 @@ class Crew:
         """All run that are to run, and nobody is harmed any more."""
         for pid in list(self._stopped):
             self._go_on(pid)
+        while self._leaving:
+            time.sleep(LOOK_S)
+            self.look()
         for role in (*WORKERS, *CLIENTS):
             if role not in self._processes:
                 self.start(role)
-        self._going_on = False
 
-    def leave(self, roles: Iterable[str], patience_s: float) -> None:
-        deadline = time.monotonic() + patience_s
+    def leave(self, roles: Iterable[str]) -> None:
+        self._going_on = False
         for role in roles:
-            self._processes[role].terminate()
-        for role in roles:
-            process = self._processes[role]
-            try:
-                code = process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self.faults.append(f"the {role} did not leave within {patience_s:g} s")
-                process.kill()
-            else:
-                if code:
-                    self.faults.append(f"the {role} left with code {code}: {self._said(role)}")
-            self._reap(role)
+            self._tell_to_leave(role)
+        while self._leaving:
+            time.sleep(LOOK_S)
+            self.look()
 
     def close(self) -> None:
         """Whatever happened."""
         self._going_on = False
         for role, process in list(self._processes.items()):
             process.kill()
-            self._reap(role)
+            self._processes.pop(role)
+            process.wait()

@@ -7,6 +7,7 @@ or passed the function's timeout.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,7 +22,10 @@ MUST_BE_NONE = (
     "run again without a reason", "another job's handle", "faults",
 )  # fmt: skip
 ON_ITS_WAY_S = 1.0  # a result that was sent so shortly before a worker's end may not have arrived
-STOPPED_S = 6.0  # a worker may still have jobs of before it was stopped
+LATEST_NOTE_S = (
+    0.4  # how much later than the server's clock a worker notes that it begins, but for when it stands still
+)
+CAUGHT_UP_S = 0.5  # a job noted so shortly after its worker goes on may have come when that was stopped
 KEPT_S = 120.0  # how long a job that is over can be asked for all its life
 MOST_EXAMPLES = 5
 RECENT = 200
@@ -58,7 +62,7 @@ class Ledger:
         self._settled: set[int] = set()  # the numbers of handles whose jobs are over, and forgotten
         self._gone: dict[int, list[float]] = defaultdict(list)  # when a worker's jobs went back, by pid
         self._killed: set[int] = set()
-        self._stopped: dict[int, float] = {}
+        self._stops: dict[int, list[tuple[float, float]]] = defaultdict(list)  # from when to when, by pid
         self._on = {
             "begins": self._begins, "done": self._done, "background": self._background, "waits": self._waits,
             "ended": self._ended, "cancels": self._cancels, "spared": self._spared,
@@ -68,7 +72,7 @@ class Ledger:
         for note in notes:
             if note.what == "fault":
                 self._complain("faults", note.more)
-            elif note.what in ("kills", "hangs-up", "stops"):
+            elif note.what in ("kills", "hangs-up", "stops", "goes-on"):
                 self._signalled(note)
             elif _number(note.handle) in self._settled:
                 self._too_late(note)
@@ -94,7 +98,10 @@ class Ledger:
     def _signalled(self, note: Note) -> None:
         self.counts[note.what] += 1
         if note.what == "stops":
-            self._stopped[note.pid] = note.seconds
+            self._stops[note.pid].append((note.seconds, math.inf))
+            return
+        if note.what == "goes-on":
+            self._stops[note.pid][-1] = (self._stops[note.pid][-1][0], note.seconds)
             return
         self._gone[note.pid].append(note.seconds)
         if note.what == "kills":
@@ -128,8 +135,15 @@ class Ledger:
                 return True
         if function_of(job.token) != "timed":
             return False
-        stopped = max(self._stopped.get(pid, -STOPPED_S) for pid in (last.pid, note.pid))
-        return note.seconds - last.begun > 0.9 * TIMEOUT_S or note.seconds - stopped < STOPPED_S
+        return note.seconds - self._given_out(last) > TIMEOUT_S - LATEST_NOTE_S
+
+    def _given_out(self, run: Run) -> float:
+        """At the earliest: while a worker is stopped, the time of the job that it gets meanwhile runs already."""
+        at = run.begun
+        for stopped, went_on in reversed(self._stops[run.pid]):
+            if stopped < at < went_on + CAUGHT_UP_S:
+                at = stopped
+        return at
 
     def _done(self, job: Job, note: Note) -> None:
         for run in job.runs:

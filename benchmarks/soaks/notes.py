@@ -8,7 +8,7 @@ hangs-up                      a worker is about to leave, and knows not what the
 background, waits             the server has acknowledged the job to PID, which waits for it or not
 ended                         a client that waits was told so, and MORE is what; or it leaves now
 cancels, spared               the job is about to be cancelled; it was not there any more
-kills, stops                  a signal is about to be sent to PID
+kills, stops, goes-on         a signal is about to be sent to PID
 fault                         HANDLE and TOKEN are empty, MORE says what is wrong
 """
 

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import logging
-
+from soaks.logs import say_what_is_odd
 from soaks.notes import Notes
 from soaks.workers import calls
 
-logging.disable()  # what jobs raise is meant to be raised
+say_what_is_odd()
 functions = calls(Notes())

@@ -32,7 +32,7 @@ CLIENT, WORKER, OTHER = 1, 2, 3
 
 @pytest.mark.alone("it kills and stops processes by the clock")
 def test_a_soak_of_seconds(tmp_path: Path) -> None:
-    words = "--minutes 0.08 --kill-every 0.6 --every 0.1 --rest-every 0.8 --most-rise 64 --seed 3"
+    words = "--minutes 0.08 --kill-every 0.6 --every 0.1 --rest-every 0.4 --most-rise 64 --seed 3"
     code, output = run_bench("soak.py", *words.split(), "--folder", str(tmp_path), "--save", f"{tmp_path}/saved.json")
     assert code == 0 and "all conditions are met" in output, output
     saved = json.loads((tmp_path / "saved.json").read_text())
@@ -134,7 +134,13 @@ def test_a_run_behind_the_timeout_is_a_reason() -> None:
     token = "timed.1"
     assert take(*run(token=token), *run(5, OTHER, token)) == {}
     assert take(*run(token=token), *run(1, OTHER, token)) == {"run again without a reason": 1}
-    assert take(*run(token=token), note("stops", 0.5, OTHER), *run(1, OTHER, token)) == {}
+    again = {"run again without a reason": 1}
+    stands_still = note("stops", -2, WORKER), note("goes-on", -0.1, WORKER)
+    assert take(*stands_still, *run(token=token), *run(1, OTHER, token)) == {}, "it had come before"
+    assert take(*stands_still, *run(1, token=token), *run(2, OTHER, token)) == again
+    assert (
+        take(note("stops", -2, OTHER), note("goes-on", -0.1, OTHER), *run(token=token), *run(1, OTHER, token)) == again
+    )
 
 
 def test_no_job_is_cancelled_twice() -> None:
