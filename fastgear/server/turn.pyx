@@ -51,7 +51,7 @@ cdef enum:
     EPOCH_MS = 1000             # longest sleep while epoch jobs wait: the wall clock may be set meanwhile
     WALL_NS = 50000000          # how long what the wall clock said is good for
     ASIDE_NS = 1000000          # how long the loop's thread lets another one go first
-    GIVE_BACK = 8 << 20         # bytes that must have become free before memory is given back
+    GIVE_BACK = 8 << 20         # bytes that must have become free, or be kept for large packets, before memory is given back
     NS_PER_MS = 1000000
 
 
@@ -171,7 +171,7 @@ cdef int sleep_ms(loop_t* loop) noexcept nogil:
     cdef int64_t limit_ms = -1
     if loop.state.epochs.length > 0:
         limit_ms = EPOCH_MS
-    if loop.memory_peak > loop.state.memory + loop.state.output + GIVE_BACK or not list_is_empty(&loop.lingering):
+    if has_freed_much(loop) or not list_is_empty(&loop.lingering):
         limit_ms = IDLE_MS
     if loop.listen_again_ns > 0:
         limit_ms = IDLE_MS
@@ -196,10 +196,17 @@ cdef inline int64_t sooner(int64_t due_ns, loop_t* loop) noexcept nogil:
 
 cdef void give_memory_back(loop_t* loop) noexcept nogil:
     """Nothing happened for a while: let the system have what a burst has left behind."""
-    if loop.memory_peak > loop.state.memory + loop.state.output + GIVE_BACK:
+    if has_freed_much(loop):
         shelf_clear(&loop.state.spares)
         malloc_trim(0)
         loop.memory_peak = loop.state.memory + loop.state.output
+
+
+cdef inline bint has_freed_much(loop_t* loop) noexcept nogil:
+    """Blobs on the shelf need not be free, but then it is emptied once, and the next ones find their place there."""
+    return (
+        loop.memory_peak > loop.state.memory + loop.state.output + GIVE_BACK or loop.state.spares.bytes > GIVE_BACK
+    )
 
 
 cdef void hear_of_store(loop_t* loop) noexcept nogil:

@@ -274,6 +274,22 @@ def test_p34_a_burst_of_jobs_leaves_no_memory_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("os.environ.get('FASTGEAR_ASAN') == '1'", reason="the sanitizer keeps freed memory")
+def test_large_packets_without_a_burst_leave_no_memory_behind(tmp_path: Path) -> None:
+    with run_server("fastgear", tmp_path) as server, closing(Raw(server.address)) as client:
+        process = psutil.Process(server.pid)
+        client.ask("ECHO_REQ", b"x")
+        before = process.memory_info().rss
+        for size in range(1, 32):
+            client.ask("ECHO_REQ", bytes(size * 160_000))
+        while_large = process.memory_info().rss - before
+        deadline = time.monotonic() + 5
+        while process.memory_info().rss - before > 4 << 20 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert while_large > 16 << 20
+        assert process.memory_info().rss - before < 4 << 20
+
+
+@pytest.mark.skipif("os.environ.get('FASTGEAR_ASAN') == '1'", reason="the sanitizer keeps freed memory")
 def test_large_packets_use_memory_again(tmp_path: Path) -> None:
     def do(jobs: int) -> None:
         bench(Address.parse(running.address), Plan(clients=1, workers=1, payload=2 << 20, count=jobs, warm_up=0))
