@@ -76,6 +76,10 @@ class SocketWire:
             return True
 
     def leave(self, who: str) -> None:
+        """And wait until the server has noticed: gearmand has a thread for that, which may come after the next one's request."""
+        self.sock(who).shutdown(socket.SHUT_WR)
+        while not self.is_closed(who):
+            pass
         self.sock(who).close()
         del self.socks[who]
 
