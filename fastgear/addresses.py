@@ -50,7 +50,8 @@ class Address:
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in (self.host or "") else f"{self.host}:{self.port}"
+        in_brackets = ":" in (self.host or "") or self.host == "unix"
+        return f"[{self.host}]:{self.port}" if in_brackets else f"{self.host}:{self.port}"
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -59,6 +60,8 @@ def _split(text: str) -> tuple[str, str]:
         if not bracket or (rest and not rest.startswith(":")):
             raise ConfigError(f"{text!r} is no address; write [ipv6]:port")
         return host, rest[1:] or str(DEFAULT_PORT)
+    if "/" in text:
+        raise ConfigError(f"{text!r} is no address; write host:port, without a scheme, or unix:/path")
     host, colon, port = text.rpartition(":")
     if not colon:
         host, port = text, str(DEFAULT_PORT)

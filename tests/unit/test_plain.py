@@ -51,6 +51,7 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(field: str, value: objec
         ("[::1]:80", Address(host="::1", port=80), "[::1]:80"),
         ("[::1]", Address(host="::1"), "[::1]:4730"),
         (":80", Address(host="", port=80), ":80"),
+        ("unix", Address(host="unix"), "[unix]:4730"),
         ("unix:/run/x", Address(path="/run/x"), "unix:/run/x"),
         ("unix:@abstract", Address(path="@abstract"), "unix:@abstract"),
     ],
@@ -74,6 +75,8 @@ def test_addresses_are_read_as_they_are_written(text: str, address: Address, wri
         "a b:1",
         "unix:",
         "unix:@",
+        "/run/x",
+        "tcp://host:1",
     ],
 )
 def test_what_is_no_address_is_refused_with_how_to_write_one(text: str) -> None:
