@@ -15,7 +15,8 @@ from fastgear.server.model cimport SCRATCH, WATCH_CONNECTION
 from fastgear.server.sys cimport (
     AF_INET, AF_INET6, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, IPPROTO_TCP,
     MSG_NOSIGNAL, SIOCOUTQ, TCP_INFO, TCP_QUICKACK, close, epoll_ctl, epoll_event, errno, getsockopt, inet_ntop, ioctl,
-    is_passing, msghdr, recv, send, sendmsg, setsockopt, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, tcp_info,
+    is_passing, is_scarcity, msghdr, recv, send, sendmsg, setsockopt, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
+    socklen_t, tcp_info,
 )
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -87,14 +88,14 @@ cdef bint connection_read(state_t* state, connection_t* connection, uint8_t* scr
     cdef bint there
     if wanted > 0:
         got = recv(connection.watch.fd, to, wanted, 0)
-        there = goes_on(got)
+        there = goes_on(connection, got)
         if got > 0:
             input_filled(state, connection.peer, got)
             acknowledge_soon(connection)
         return there
     kept = input_resume(connection.peer, scratch)
     got = recv(connection.watch.fd, scratch + kept, SCRATCH - kept, 0)
-    there = goes_on(got)
+    there = goes_on(connection, got)
     if got > 0:
         connection.talks = scratch[0] != 0
     input_receive(state, connection.peer, scratch, kept + (got if got > 0 else 0))
@@ -102,7 +103,8 @@ cdef bint connection_read(state_t* state, connection_t* connection, uint8_t* scr
     return there
 
 
-cdef inline bint goes_on(ssize_t got) noexcept nogil:
+cdef inline bint goes_on(connection_t* connection, ssize_t got) noexcept nogil:
+    connection.starved = got < 0 and is_scarcity(errno)
     return got > 0 or (got < 0 and is_passing(errno))
 
 
@@ -115,7 +117,7 @@ cdef inline void acknowledge_soon(connection_t* connection) noexcept nogil:
 
 
 cdef bint connection_discard(connection_t* connection, uint8_t* scratch) noexcept nogil:
-    return goes_on(recv(connection.watch.fd, scratch, SCRATCH, 0))
+    return goes_on(connection, recv(connection.watch.fd, scratch, SCRATCH, 0))
 
 
 # -- out --------------------------------------------------------------------------------------------------------------
@@ -135,6 +137,7 @@ cdef bint connection_write(state_t* state, connection_t* connection) noexcept no
         message.msg_iov = pieces
         message.msg_iovlen = count
         done = sendmsg(connection.watch.fd, &message, MSG_NOSIGNAL)
+    connection.starved = done < 0 and is_scarcity(errno)
     if done < 0 and not is_passing(errno):
         return False
     flow_sent(state, connection.peer, done if done > 0 else 0)

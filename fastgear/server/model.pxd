@@ -40,6 +40,7 @@ ctypedef struct connection_t:
     bint watched                # by epoll
     bint is_tcp
     bint talks                  # what it said last began with text, and not with a packet
+    bint starved                # the system had no memory for the last call
     bint eof                    # the other side will say nothing more
     bint dead                   # to be freed at the end of the turn
     int64_t linger_until_ns     # when the wait for the other side's close is over
@@ -94,6 +95,7 @@ ctypedef struct loop_t:
     int64_t ahead_ns            # of the system's clocks; for tests, which need not wait then
     int64_t wall_ahead_ns       # of the monotonic clock is the wall clock, when it was last read
     int64_t wall_again_ns       # when that is to be done again
+    bint starved                # the system had no memory for some connection in this turn
     bint asked                  # the inbox has requests
     bint stopping
     int64_t stop_at_ns          # when draining ends at the latest

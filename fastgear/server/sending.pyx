@@ -55,6 +55,8 @@ cdef void send_one(loop_t* loop, connection_t* connection) noexcept nogil:
     if not connection_write(&loop.state, connection):
         shutdown(connection.watch.fd, SHUT_WR)  # if it still waits for an answer, it sees that none comes
         peer_deafen(&loop.state, connection.peer)  # what it has said before is still to be read
+    if connection.starved:
+        loop.starved = True
     if loop.prove_every_ns > 0 and connection.is_tcp and not link_is_linked(&connection.in_unproven):
         prove_later(loop, connection)
     if connection.eof:

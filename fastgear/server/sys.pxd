@@ -98,6 +98,7 @@ cdef extern from "<time.h>" nogil:
         time_t tv_sec
         long tv_nsec
     int clock_gettime(int clock, timespec* to)
+    int nanosleep(const timespec* length, timespec* left)
 
 cdef extern from "<errno.h>" nogil:
     int errno
@@ -149,7 +150,10 @@ cdef extern from "<pthread.h>" nogil:
 
 cdef inline bint is_passing(int error) noexcept nogil:
     """Whether the same call may well work in a moment: nothing was there, a signal came, or the system was short of memory."""
-    return error == EAGAIN or error == EINTR or error == ENOMEM or error == ENOBUFS
+    return error == EAGAIN or error == EINTR or is_scarcity(error)
+
+cdef inline bint is_scarcity(int error) noexcept nogil:
+    return error == ENOMEM or error == ENOBUFS
 
 cdef inline void condition_init(pthread_cond_t* condition) noexcept nogil:
     """One whose timed waits go by the monotonic clock."""

@@ -37,12 +37,13 @@ from fastgear.server.model cimport (
 from fastgear.server.sending cimport note_output, send_all
 from fastgear.server.sys cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, EINTR, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, clock_ns, condition_wait,
-    epoll_event, epoll_wait, errno, malloc_trim, pthread_cond_signal, pthread_mutex_lock, pthread_mutex_unlock,
+    epoll_event, epoll_wait, errno, malloc_trim, nanosleep, pthread_cond_signal, pthread_mutex_lock, pthread_mutex_unlock, timespec,
 )
 
 cdef enum:
     MAX_EVENTS = 64             # handled in one turn; so others come into their own soon
     MAX_TALKERS = 4             # asked in a turn in which more than that may be ready
+    STARVED_NS = 1000000        # until the next turn after one in which the system had no memory for some call
     FAREWELL_NS = 2000000000    # how long answers under way may take after the drain's end, or none of them get on before it
     STUCK_NS = 300000000        # how long none of them may get on after it
     WRITING_NS = 10000000000    # how long the store may take at the end
@@ -153,6 +154,8 @@ cdef int turn(loop_t* loop, int most_ms) noexcept nogil:
 cdef int wait(loop_t* loop, epoll_event* events, int most_ms) noexcept nogil:
     """Without the lock, so that other threads can speak meanwhile."""
     cdef int count, limit_ms = sleep_ms(loop)
+    if loop.starved:
+        wait_for_memory(loop)
     if most_ms >= 0 and (limit_ms < 0 or most_ms < limit_ms):
         limit_ms = most_ms
     if limit_ms == 0:
@@ -163,6 +166,16 @@ cdef int wait(loop_t* loop, epoll_event* events, int most_ms) noexcept nogil:
     pthread_mutex_lock(&loop.lock)
     loop.waits_until_ns = 0
     return count
+
+
+cdef void wait_for_memory(loop_t* loop) noexcept nogil:
+    """Or else the calls would be tried again at once, and fail again, for as long as there is none."""
+    cdef timespec length
+    length.tv_sec, length.tv_nsec = 0, STARVED_NS
+    loop.starved = False
+    pthread_mutex_unlock(&loop.lock)
+    nanosleep(&length, NULL)
+    pthread_mutex_lock(&loop.lock)
 
 
 cdef int sleep_ms(loop_t* loop) noexcept nogil:
@@ -259,6 +272,8 @@ cdef void handle_connection(loop_t* loop, connection_t* connection, uint64_t eve
     if connection.peer == NULL:
         if not connection_discard(connection, loop.scratch):
             mark_dead(loop, connection)
+        if connection.starved:
+            loop.starved = True
         return
     if events & EPOLLOUT:
         note_output(loop, connection.peer)
@@ -273,6 +288,8 @@ cdef void read_or_leave(loop_t* loop, connection_t* connection, uint64_t events)
     if not peer.closing and peer.hold == HOLD_NOTHING:
         if not connection_read(&loop.state, connection, loop.scratch):
             connection.eof = True
+        if connection.starved:
+            loop.starved = True
         if connection.talks and not link_is_linked(&connection.in_talkers):
             list_push_back(&loop.talkers, &connection.in_talkers)
         if connection.eof or peer.hold != HOLD_NOTHING:

@@ -186,6 +186,17 @@ def test_a_stop_comes_through_though_its_call_is_interrupted(rig: Rig) -> None:
     assert rig.faults.failed
 
 
+@pytest.mark.parametrize("error", [errno.ENOMEM, errno.ENOBUFS], ids=["ENOMEM", "ENOBUFS"])
+@pytest.mark.parametrize("call", ["recv", "send"])
+def test_the_loop_does_not_spin_while_the_system_has_no_memory(call: str, error: int, rig: Rig) -> None:
+    addresses, times = rig.start(), 100
+    rig.faults.begin(call, error, 1, times=times)
+    begun = time.monotonic()
+    assert ask(addresses[0], "version")["version"].startswith("OK")
+    assert rig.faults.failed == times and time.monotonic() - begun > times / 1000
+    rig.stop()
+
+
 @pytest.mark.parametrize("most", [1, 2, 3, 11, 13])
 def test_calls_may_take_few_bytes(most: int, rig: Rig) -> None:
     rig.faults.shorten(most)
