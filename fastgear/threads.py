@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Threads of the system's, also where gevent has `threading` make greenlets, of which one that waits in C holds up all others."""
+"""Threads of the system's, also where gevent has `threading` make greenlets, of which one that waits in C holds up all others;
+and what free-threaded Python says of the GIL.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from collections.abc import Callable
 from types import BuiltinFunctionType
 from typing import Any
 
-__all__ = ["Signal", "SystemThread", "check_threads"]
+__all__ = ["Signal", "SystemThread", "check_threads", "expect_the_gil"]
 
 _LOOK_S = 0.005  # how often a greenlet looks whether a thread has got there
 
@@ -88,6 +90,17 @@ def check_threads(who: str) -> None:
         raise RuntimeError(
             f"{who} needs threads, of which gevent has made greenlets here; use it in a program that is not patched"
         )
+
+
+def expect_the_gil() -> None:
+    """For processes that are ours: free-threaded Python warns where our extensions switch the GIL on, which tells nobody
+    anything there, and with `-W error` would end them. What a program imports itself, it is warned of."""
+    is_enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+    if not is_enabled():
+        import warnings
+
+        message = r"The global interpreter lock \(GIL\) has been enabled to load module 'fastgear\."
+        warnings.filterwarnings("ignore", message, RuntimeWarning)
 
 
 def _is_patched() -> bool:

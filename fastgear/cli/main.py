@@ -21,6 +21,7 @@ from fastgear.cli.common import (
     sentence,
 )
 from fastgear.errors import ConfigError, ConnectionLost, FastgearError, JobTimeout, LocalProtocolError
+from fastgear.threads import expect_the_gil
 from fastgear.version import VERSION
 
 COMMANDS = {
@@ -64,6 +65,7 @@ def make_parser(chosen: str | None) -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    expect_the_gil()
     words = sys.argv[1:] if arguments is None else list(arguments)
     chosen = next((word for word in words if word in COMMANDS), None)
     parser = make_parser(chosen)

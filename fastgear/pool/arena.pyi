@@ -1,9 +1,6 @@
 from pickle import PickleBuffer
 from typing import Any, final
 
-def memory_descriptor(name: str) -> int:
-    """A memfd, above the standard streams' numbers, which may be free here and are not in a worker."""
-
 @final
 class Arena:
     """`parts` of it; at most `limit` bytes of memory in all, 0 for none.

@@ -7,21 +7,18 @@ busy. What the pool writes is busy as long as the pool has a Lease, and is not w
 has a bit for that, are done with it. What a worker writes is busy until the pool's last Segment of it is gone. Pages are
 written with pwrite at first, which fails where memory is full; touching them would kill us. All state is in the memory
 itself, so that the pool can clear up after a worker's death.
+
+What a process knows of its own beside that is guarded by the GIL, or where there is none by the arena's critical section. Both
+are given up while data is copied and memory given back: whoever does that counts among the `live`.
 """
 
-import fcntl
 import os
 import weakref
 
 cimport cython
 
 from cpython.buffer cimport (
-    PyBUF_FULL_RO,
-    PyBUF_SIMPLE,
-    PyBuffer_FillInfo,
-    PyBuffer_IsContiguous,
-    PyBuffer_Release,
-    PyObject_GetBuffer,
+    PyBUF_FULL_RO, PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.memoryview cimport PyMemoryView_FromObject
 from libc.errno cimport EINTR, errno
@@ -32,21 +29,11 @@ from libc.string cimport memcmp, memcpy, memset
 from fastgear.base.alloc cimport fg_calloc, fg_free
 
 from fastgear.errors import TransferError
+from fastgear.pool.memfd import memory_descriptor
 
 cdef size_t MOST_ADDRESSES = <size_t>1 << 45        # for all parts
 cdef uint64_t LOW = 64 << 20                        # bytes that are kept for good
 cdef unsigned long forks = 0    # how often this process is a fork of the one that loaded this module
-
-
-def memory_descriptor(str name not None):
-    """A memfd, above the standard streams' numbers, which may be free here and are not in a worker."""
-    fd = os.memfd_create(name)
-    if fd > 2:
-        return fd
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    finally:
-        os.close(fd)
 
 
 @cython.final
@@ -145,8 +132,10 @@ cdef class Arena:
     @property
     def used(self):
         """Bytes of memory that are behind it now."""
-        return shared_load(&self.head().used) if self.table != NULL else 0
+        with cython.critical_section(self):
+            return shared_load(&self.head().used) if self.table != NULL else 0
 
+    @cython.critical_section
     def join(self, int part):
         """Write to this part from now on, and read as its owner. What a dead owner left there stays as long as it is busy."""
         cdef size_t capacity, index
@@ -171,24 +160,30 @@ cdef class Arena:
     def put(self, data not None):
         """Copy a contiguous buffer to where others can read it, and return where; None when there is no room."""
         cdef Py_buffer view
-        cdef Py_ssize_t index
-        cdef bint fresh = False
-        cdef bint written
-        if self.limit == 0 or self.closed or self.part < 0 or self.fork != forks:
-            return None
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            index = self.take(view.len, &fresh)
-            if index < 0:
-                return None
-            written = self.write(index, <const uint8_t*>view.buf, view.len, fresh)
-            if not written:
-                self.punch(index)
-                self.release(index)
-                return None
-            return index, view.len, shared_load(&self.slot(index).word)
+            with cython.critical_section(self):
+                if self.limit == 0 or self.closed or self.part < 0 or self.fork != forks:
+                    return None
+                self.live += 1
+                try:
+                    return self.put_bytes(<const uint8_t*>view.buf, view.len)
+                finally:
+                    self.live -= 1
+                    self.end()
         finally:
             PyBuffer_Release(&view)
+
+    cdef put_bytes(self, const uint8_t* data, size_t size):
+        cdef bint fresh = False
+        cdef Py_ssize_t index = self.take(size, &fresh)
+        if index < 0:
+            return None
+        if not self.write(index, data, size, fresh) or self.closed:  # by somebody else meanwhile
+            self.punch(index)
+            self.release(index)
+            return None
+        return index, size, shared_load(&self.slot(index).word)
 
     cdef bint write(self, size_t index, const uint8_t* data, size_t size, bint fresh) noexcept:
         cdef uint8_t* base = NULL if fresh else self.base(self.part)
@@ -302,17 +297,21 @@ cdef class Arena:
         shared_store(word, shared_load(word) & ~<uint64_t>BUSY)
         shared_add(&self.row(index // SLOTS).releases, 1)
 
+    @cython.critical_section
     def drop(self, place not None):
         """Take back what was put and did not leave."""
-        self.release(place[0])
+        if self.table != NULL:
+            self.release(place[0])
 
+    @cython.critical_section
     def has(self, place not None, data not None):
         """Whether what this process has put there, and keeps, is the same as `data`."""
         cdef Py_buffer view
         cdef size_t index = place[0]
         cdef size_t size = place[1]
-        cdef uint8_t* base = self.base(index // SLOTS)
+        cdef uint8_t* base
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        base = self.base(index // SLOTS) if self.table != NULL else NULL
         same = base != NULL and <size_t>view.len == size and memcmp(base + self.slot(index).offset, view.buf, size) == 0
         PyBuffer_Release(&view)
         return same
@@ -353,6 +352,7 @@ cdef class Arena:
                         return
                     found += self.give_back(index)
 
+    @cython.critical_section
     def tidy(self):
         """The pool, now and then: give back memory that was free all the time since the last call, if it is more than LOW."""
         cdef int part
@@ -360,12 +360,15 @@ cdef class Arena:
         cdef uint64_t word
         if self.table == NULL or self.closed or self.fork != forks:
             return
+        self.live += 1
         for part in range(self.parts):
             for index in range(part * SLOTS, part * SLOTS + <size_t>shared_load(&self.row(part).count)):
                 word = shared_load(&self.slot(index).word)
                 if word == self.seen[index] and not word & BUSY and shared_load(&self.head().used) > LOW:
                     self.give_back(index)
                 self.seen[index] = shared_load(&self.slot(index).word)
+        self.live -= 1
+        self.end()
 
     # -- reading
 
@@ -382,14 +385,23 @@ cdef class Arena:
 
     cdef void leave(self, size_t index, bint forked) noexcept:
         """A Segment is gone. What a fork of this process has as well is not used again."""
-        self.live -= 1
-        if not forked:
-            self.counts[index] -= 1
-            if self.counts[index] == 0 and index < SLOTS:
-                self.unread(index, self.part)
-            elif self.counts[index] == 0:
+        with cython.critical_section(self):
+            if not forked:
+                self.counts[index] -= 1
+                if self.counts[index] == 0 and index < SLOTS:
+                    self.unread(index, self.part)
+                elif self.counts[index] == 0:
+                    self.release(index)
+            self.live -= 1
+            self.end()
+
+    cdef void expire(self, size_t index, bint forked) noexcept:
+        """A Lease is gone."""
+        with cython.critical_section(self):
+            if self.table != NULL and not forked:
                 self.release(index)
-        self.end()
+            self.live -= 1
+            self.end()
 
     cdef void unread(self, size_t index, int part) noexcept:
         cdef uint64_t bit = <uint64_t>1 << (part % 64)
@@ -398,6 +410,7 @@ cdef class Arena:
 
     # -- the ends of things
 
+    @cython.critical_section
     def bury(self, int part):
         """Its owner is dead: it reads nothing any more. Returns what it has put, and nobody here has got yet."""
         cdef size_t index
@@ -411,6 +424,7 @@ cdef class Arena:
                 left.append((index, word))
         return left
 
+    @cython.critical_section
     def reclaim(self, list left not None):
         """What `bury` returned, when nothing that is under way can speak of it any more."""
         cdef size_t index
@@ -424,6 +438,7 @@ cdef class Arena:
         """Whether there are Segments in this process."""
         return self.live > 0
 
+    @cython.critical_section
     def close(self):
         """The pool, when its workers are gone. Segments stay as they are; the memory of others is given back."""
         cdef int part
@@ -431,11 +446,13 @@ cdef class Arena:
         if self.closed:
             return
         self.closed = True
-        if self.live and self.part >= 0 and self.fork == forks:
+        self.live += 1
+        if self.live > 1 and self.part >= 0 and self.fork == forks:
             for part in range(self.parts):
                 for index in range(part * SLOTS, part * SLOTS + <size_t>shared_load(&self.row(part).count)):
                     if self.counts[index] == 0:
                         self.punch(index)
+        self.live -= 1
         self.end()
 
     cdef void end(self) noexcept:
@@ -491,14 +508,12 @@ cdef class Lease:
 
     def __cinit__(self, Arena arena not None, size_t index):
         self.arena, self.index, self.fork = arena, index, forks
-        arena.live += 1
+        with cython.critical_section(arena):
+            arena.live += 1
 
     def __dealloc__(self):
-        self.arena.live -= 1
-        if self.arena.table != NULL:
-            if self.fork == forks:
-                self.arena.release(self.index)
-            self.arena.end()
+        if self.arena is not None:
+            self.arena.expire(self.index, self.fork != forks)
 
 
 @cython.final
@@ -516,16 +531,17 @@ cdef class Segment:
     cdef object __weakref__
 
     def __cinit__(self, Arena arena not None, size_t index, size_t size, uint64_t word, bint private):
-        if arena.table == NULL or arena.part < 0 or index >= <size_t>arena.parts * SLOTS:
-            raise TransferError("there is no shared memory to read from")
-        if shared_load(&arena.slot(index).word) != word or size > arena.slot(index).resident:
-            raise TransferError("a large buffer is not in shared memory any more")
-        self.map(arena, index, size, private)
-        self.arena, self.index, self.size, self.fork = arena, index, size, forks
-        if arena.counts[index] == 0 and index < SLOTS:
-            shared_or(arena.readers(index) + arena.part // 64, <uint64_t>1 << (arena.part % 64))
-        arena.counts[index] += 1
-        arena.live += 1
+        with cython.critical_section(arena):
+            if arena.table == NULL or arena.part < 0 or index >= <size_t>arena.parts * SLOTS:
+                raise TransferError("there is no shared memory to read from")
+            if shared_load(&arena.slot(index).word) != word or size > arena.slot(index).resident:
+                raise TransferError("a large buffer is not in shared memory any more")
+            self.map(arena, index, size, private)
+            self.arena, self.index, self.size, self.fork = arena, index, size, forks
+            if arena.counts[index] == 0 and index < SLOTS:
+                shared_or(arena.readers(index) + arena.part // 64, <uint64_t>1 << (arena.part % 64))
+            arena.counts[index] += 1
+            arena.live += 1
         if not private:
             _segments.add(self)
 

@@ -4,6 +4,8 @@
 Calls of one function that follow each other travel as a group: the function once, and the arguments of each.
 """
 
+cimport cython
+
 import io
 import pickle
 from collections import deque
@@ -182,11 +184,13 @@ cdef class Calls:
     def settle(self):
         """Give the other futures their outcomes: not under the engine's lock, since that may call what users wrote."""
         while self.done:
-            self.giving += 1
+            with cython.critical_section(self):
+                self.giving += 1
             try:
                 self.settle_next()
             finally:
-                self.giving -= 1
+                with cython.critical_section(self):
+                    self.giving -= 1
 
     cdef settle_next(self):
         try:

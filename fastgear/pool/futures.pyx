@@ -3,8 +3,11 @@
 
 Most of what a future costs is its condition, a lock and a queue, which hardly any ever needs: whoever waits for the result
 waits for the engine. So it is made when something asks for it, be it concurrent.futures itself, and a future without one
-changes its state in a single step under the GIL. What has asked for the condition sees every change under it.
+changes its state in a single step under the GIL, or where there is none in the future's critical section. What has asked for
+the condition sees every change under it.
 """
+
+cimport cython
 
 import concurrent.futures
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
@@ -25,8 +28,9 @@ cdef class FutureState:
     def _condition(self):
         if self.condition is None:
             made = Condition()
-            if self.condition is None:  # another thread may have been here meanwhile
-                self.condition = made
+            with cython.critical_section(self):
+                if self.condition is None:  # another thread may have been here meanwhile
+                    self.condition = made
         return self.condition
 
     @property
@@ -43,17 +47,19 @@ cdef class FutureState:
 
     cdef bint run(self) except -1:
         """Whether it has not been cancelled; from now on it cannot be."""
-        if self.condition is None and self._state is PENDING:
-            self._state = RUNNING
-            return True
+        with cython.critical_section(self):
+            if self.condition is None and self._state is PENDING:
+                self._state = RUNNING
+                return True
         return Future.set_running_or_notify_cancel(self)
 
     cdef bint settle(self, value) noexcept:
         """Set the result, if that is one step; False when it is not, or the future is done."""
-        if self.condition is not None or self._state is not RUNNING:
-            return False
-        self._result = value
-        self._state = FINISHED
+        with cython.critical_section(self):
+            if self.condition is not None or self._state is not RUNNING:
+                return False
+            self._result = value
+            self._state = FINISHED
         return True
 
     def set_running_or_notify_cancel(self):

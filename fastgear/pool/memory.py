@@ -14,7 +14,8 @@ from typing import Any
 
 from fastgear.errors import InternalError
 from fastgear.pool.area import PoolArea, WorkerArea
-from fastgear.pool.arena import Arena, memory_descriptor
+from fastgear.pool.arena import Arena
+from fastgear.pool.memfd import memory_descriptor
 
 __all__ = ["Memory", "usable_memory"]
 

@@ -51,10 +51,13 @@ class Piece:
         return len(self.values) == len(self.tasks)
 
     def split(self, at: int) -> Piece:
-        """Keep the tasks before `at`, and return a piece of the others, which follows this one."""
+        """Keep the tasks before `at`, and return a piece of the others, which follows this one.
+
+        In this order, since a consumer may read on meanwhile, and must not go past the others.
+        """
         rest = Piece(self.source, self.tasks[at:])
-        self.tasks = self.tasks[:at]
         rest.following, self.following = self.following, rest
+        self.tasks = self.tasks[:at]
         return rest
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
@@ -237,9 +238,12 @@ class Pool:
     ) -> None:
         self.terminate()
 
-    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+    def __del__(
+        self, warn: Callable[..., None] = warnings.warn, is_finalizing: Callable[[], bool] = sys.is_finalizing
+    ) -> None:
+        """After the end of all engines modules may be empty already, on free-threaded Python."""
         engine: Engine | None = getattr(self, "_engine", None)
-        if engine is not None and engine.running and engine.is_ours:
+        if engine is not None and not is_finalizing() and engine.running and engine.is_ours:
             if self._state == "running":
                 warn(f"nobody has closed {self!r}", ResourceWarning, source=self)
             engine.abandon()

@@ -206,16 +206,25 @@ class Run:
         if not self._ordered:
             return bool(self._fresh)
         while self._first is not None and self._read == len(self._first.tasks):
-            self._first, self._read = self._first.following, 0
-            if self._first is None:
-                self._last = None
+            if self._first.following is not None:
+                self._first, self._read = self._first.following, 0
+            else:
+                self._leave_last()
         return self._first is not None and self._read < len(self._first.values)
 
+    def _leave_last(self) -> None:
+        """All of it was read, so it is kept no longer; unless somebody has just appended to it, or is about to."""
+        with self._engine.lock:
+            if self._first is not None and self._first.following is None:
+                self._first = self._last = None
+                self._read = 0
+
     def _is_over(self) -> bool:
+        """Asked in this order, since others may append a piece meanwhile: they count its tasks before they move on in the list."""
         return (
-            self._yielded == self._taken
+            (self._list is None or self._at >= len(self._list))
             and self._iterator is None
-            and (self._list is None or self._at >= len(self._list))
+            and self._yielded == self._taken
         )
 
     def _fill(self) -> None:

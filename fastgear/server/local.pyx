@@ -154,16 +154,20 @@ cdef class Local:
     cdef void finish(self) noexcept:
         if not self.is_open:
             return
-        self.is_open = False
         with nogil:
             pthread_mutex_lock(&self.owner.loop.lock)
-            link_remove(&self.local.in_locals)
-            if self.local.peer != NULL:
-                close_local(&self.owner.loop, &self.local)
-                state_settle(&self.owner.loop.state)
-                send_all(&self.owner.loop)
-                free_all_dead(&self.owner.loop)
+            if self.is_open:  # two threads may be here
+                self.is_open = False
+                self.leave()
             pthread_mutex_unlock(&self.owner.loop.lock)
+
+    cdef void leave(self) noexcept nogil:
+        link_remove(&self.local.in_locals)
+        if self.local.peer != NULL:
+            close_local(&self.owner.loop, &self.local)
+            state_settle(&self.owner.loop.state)
+            send_all(&self.owner.loop)
+            free_all_dead(&self.owner.loop)
 
     def close(self):
         """Leave the server: jobs that wait for nobody else are dropped."""

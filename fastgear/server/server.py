@@ -198,9 +198,10 @@ class Server:
     @property
     def address(self) -> str:
         """The first of `addresses`. Raises RuntimeError when the server is not running."""
-        if not self._listeners:
+        addresses = self.addresses
+        if not addresses:
             raise RuntimeError("this server is not running; start it first")
-        return self._listeners[0].address
+        return addresses[0]
 
     def command(self, line: str) -> str:
         """The reply to a text command, as a client on the wire would get it. Raises RuntimeError when not running."""

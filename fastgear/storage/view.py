@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import urllib.parse  # noqa: F401 - as_uri needs it since Python 3.13, when `--user` may no longer read the library
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path

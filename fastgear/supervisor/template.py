@@ -20,6 +20,7 @@ from fastgear.supervisor.child import flush_streams
 from fastgear.supervisor.events import Event, StartFailed, pack
 from fastgear.supervisor.loop import Supervisor
 from fastgear.supervisor.signals import reset_signals
+from fastgear.threads import expect_the_gil
 
 __all__ = ["BOOTSTRAP", "Task", "process_descriptor", "run_executed", "run_template"]
 
@@ -74,6 +75,7 @@ def process_descriptor() -> int:
 def run_executed(file: IO[bytes]) -> NoReturn:
     """The same in a fresh interpreter, which reads its task from a file. What it cannot read, it reports."""
     commands: Channel | None = None
+    expect_the_gil()
     try:
         descriptors = pickle.load(file)
         for fd in descriptors:

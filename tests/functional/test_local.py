@@ -203,3 +203,16 @@ def test_a_fork_while_a_thread_helps(server: Server) -> None:
     done.set()
     thread.join(5)
     local.close()
+
+
+def test_several_threads_may_close_it(server: Server) -> None:
+    for _ in range(300):
+        local = server.connect()
+        barrier = threading.Barrier(3)
+        threads = [threading.Thread(target=lambda: (barrier.wait(), local.close())) for _ in range(3)]  # noqa: B023
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    with Client(server.address) as client:
+        assert client.echo(b"x") == b"x"

@@ -131,7 +131,10 @@ def on_a_terminal(kind: str, tasks: int, folder: Path, interrupt_after_s: float 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, "script.py", kind, str(tasks)]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
+    environment = {**os.environ, "PYTHON_COLORS": "0"}  # tracebacks have them on terminals, since Python 3.13
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=theirs, text=True
+    ) as process:
         os.close(theirs)
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         interrupt_at = time.monotonic() + interrupt_after_s if interrupt_after_s else float("inf")

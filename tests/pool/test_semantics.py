@@ -181,6 +181,23 @@ def test_a_result_is_kept_no_longer_than_it_is_looked_at(shared: Executor) -> No
         assert watch() is None
 
 
+def test_several_threads_may_wait_for_the_same_futures_as_they_come(shared: Executor) -> None:
+    late: list[object] = []
+
+    def wait(futures: list[concurrent.futures.Future[int]]) -> None:
+        for future in futures:
+            late.extend(concurrent.futures.wait([future], timeout=20).not_done)
+
+    for _ in range(10):
+        futures = [shared.submit(square, i) for i in range(200)]
+        threads = [threading.Thread(target=wait, args=(order,)) for order in (futures, futures[::-1], futures)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not late and [future.result() for future in futures] == [i * i for i in range(200)]
+
+
 def test_an_initializer_has_run_even_if_nothing_else_has(tmp_path: Path) -> None:
     def begin() -> None:
         time.sleep(0.1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from fastgear.addresses import Address, default_servers
 from fastgear.cpus import usable_cpus
 from fastgear.protocol import replies
 from fastgear.servers import Backoff, Servers
+from fastgear.threads import expect_the_gil
 from fastgear.worker.registry import Registry
 
 # -- configuration
@@ -277,3 +280,21 @@ def test_the_first_version_of_control_groups_is_read_too(tmp_path: Path, monkeyp
     (group / "cpu.cfs_period_us").write_text("100000\n")
     assert usable_cpus(tmp_path / "cgroup", tmp_path / "membership") == 3
     assert usable_cpus(tmp_path / "none", tmp_path / "none") == 8
+
+
+# -- free-threaded Python
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_what_it_says_of_our_extensions_is_not_heard_where_nobody_asked(
+    monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    said = "The global interpreter lock (GIL) has been enabled to load module '{}.wire', which has not declared that"
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: enabled, raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        expect_the_gil()
+        with pytest.raises(RuntimeWarning):
+            warnings.warn(said.format("other"), RuntimeWarning, stacklevel=1)
+        if not enabled:
+            warnings.warn(said.format("fastgear.protocol"), RuntimeWarning, stacklevel=1)
