@@ -19,7 +19,7 @@ RELEASE := build/.release-built
 # The builds share what Cython makes, and each of them uses all CPUs.
 .NOTPARALLEL:
 
-.PHONY: help run test quick lint bench tables compare targets asan tsan fuzz cover clean
+.PHONY: help run test quick lint bench tables compare targets asan tsan valgrind fuzz cover clean
 
 help:  ## these lines
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/'
@@ -80,6 +80,11 @@ tsan: $(TSAN)  ## the tests of threads under ThreadSanitizer, in five minutes
 	tests/functional/test_client_and_worker.py tests/storage/test_stores.py \
 	--deselect tests/functional/test_embedding.py::test_a_forked_child_holds_nothing_of_the_server \
 	--deselect tests/functional/test_embedding.py::test_losing_the_last_descriptor_to_another_thread_does_not_spin
+
+# Valgrind sees what the sanitizers do not: values that nobody has set. It runs thirty times slower, so it has the protocol's tests only.
+valgrind: $(DEBUG)  ## the tests of the wire under valgrind's memcheck, in two minutes
+	PYTHONPATH="$(CURDIR)/build/debug" PYTHONMALLOC=malloc valgrind --quiet --error-exitcode=9 --trace-children=no \
+	--suppressions=tests/valgrind.supp $(BIN)/python $(BIN)/pytest -q -p no:cacheprovider tests/wire
 
 fuzz: $(FUZZ) $(DEBUG)  ## fuzz the core, the parsers and what Python reads with clang's libFuzzer, for SECONDS=600 in all; TARGETS="play client" for some
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --group fuzz || true
