@@ -52,7 +52,8 @@ cdef enum:
     EPOCH_MS = 1000             # longest sleep while epoch jobs wait: the wall clock may be set meanwhile
     WALL_NS = 50000000          # how long what the wall clock said is good for
     ASIDE_NS = 1000000          # how long the loop's thread lets another one go first
-    GIVE_BACK = 8 << 20         # bytes that must have become free, or be kept for large packets, before memory is given back
+    GIVE_BACK = 8 << 20         # bytes that must have become free before memory is given back,
+    SPARE = 1 << 20             # or be kept for large packets
     NS_PER_MS = 1000000
 
 
@@ -217,9 +218,7 @@ cdef void give_memory_back(loop_t* loop) noexcept nogil:
 
 cdef inline bint has_freed_much(loop_t* loop) noexcept nogil:
     """Blobs on the shelf need not be free, but then it is emptied once, and the next ones find their place there."""
-    return (
-        loop.memory_peak > loop.state.memory + loop.state.output + GIVE_BACK or loop.state.spares.bytes > GIVE_BACK
-    )
+    return loop.memory_peak > loop.state.memory + loop.state.output + GIVE_BACK or loop.state.spares.bytes > SPARE
 
 
 cdef void hear_of_store(loop_t* loop) noexcept nogil:
