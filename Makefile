@@ -85,13 +85,22 @@ fuzz: $(FUZZ) $(DEBUG)  ## fuzz the core, the parsers and what Python reads with
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --group fuzz || true
 	$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),600) $(TARGETS)
 
-cover: $(COVER)  ## line coverage of Cython and Python code; needs Python 3.11, Cython cannot trace later ones
-	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "make cover needs Python 3.11: Cython cannot trace others")'
-	cd build/cover && rm -f .coverage* && PYTHONPATH="$(CURDIR)/build/cover" FASTGEAR_COVERAGE=1 \
-	"$(CURDIR)/$(BIN)/coverage" run --rcfile="$(CURDIR)/tests/coverage.ini" -m pytest -c "$(CURDIR)/pyproject.toml" \
-	--rootdir="$(CURDIR)" "$(CURDIR)/tests/unit" "$(CURDIR)/tests/wire" "$(CURDIR)/tests/core" "$(CURDIR)/tests/functional" \
-	"$(CURDIR)/tests/adversity"
-	cd build/cover && "$(CURDIR)/$(BIN)/coverage" report --rcfile="$(CURDIR)/tests/coverage.ini"
+# Every test that is not about other libraries, or about how much time something takes.
+NOT_COVER :=
+
+cover: $(COVER)  ## lines and branches of Cython and Python code that the tests cover: docs/coverage.md
+	find build/cover build/cover-objects build/drivers-coverage \( -name '.coverage*' -o -name '*.gcda' \) -delete 2>/dev/null || true
+	PYTHONPATH="$(CURDIR)/build/cover:$(CURDIR)/tests/cover" FASTGEAR_COVERAGE=1 \
+	COVERAGE_FILE="$(CURDIR)/build/cover/.coverage" GCOV_ERROR_FILE="$(CURDIR)/build/cover/gcov.log" \
+	$(BIN)/coverage run --rcfile=tests/cover/coverage.ini tests/side_by_side.py \
+	tests/unit tests/wire tests/core tests/functional tests/adversity tests/storage tests/pool $(NOT_COVER:%=--ignore=tests/%.py); \
+	tests=$$?; $(MAKE) --no-print-directory covered && exit $$tests
+
+.PHONY: covered
+covered:
+	cd build/cover && "$(CURDIR)/$(BIN)/coverage" combine --quiet --rcfile="$(CURDIR)/tests/cover/coverage.ini" \
+	&& "$(CURDIR)/$(BIN)/coverage" json --quiet --rcfile="$(CURDIR)/tests/cover/coverage.ini" -o coverage.json
+	$(BIN)/python tests/cover/report.py build/cover/coverage.json build/cover-objects build/drivers-coverage
 
 clean:  ## remove all that was made
 	rm -rf build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
@@ -138,7 +147,6 @@ $(TSAN): $(VENV)/.ready setup.py $(SOURCES)
 	FASTGEAR_TSAN=1 $(BIN)/python setup.py --quiet build --build-lib build/tsan
 	touch $@
 
-$(COVER): $(VENV)/.ready setup.py $(SOURCES)
-	FASTGEAR_COVERAGE=1 $(BIN)/python setup.py --quiet build --build-lib build/cover
-	cd build/cython-cover && find fastgear -name '*.c' -exec cp --parents {} ../cover \;
+$(COVER): $(VENV)/.ready setup.py $(SOURCES) tests/cover/counters.h
+	FASTGEAR_COVERAGE=1 $(BIN)/python setup.py --quiet build --build-lib build/cover --build-temp build/cover-objects
 	touch $@
