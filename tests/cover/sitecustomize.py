@@ -8,10 +8,10 @@ import os
 import sys
 from typing import NoReturn
 
-_exit = os._exit
+_at_once = os._exit
 
 
-def write_and_exit(status: int) -> NoReturn:
+def _exit(status: int) -> NoReturn:
     with contextlib.suppress(Exception):
         import ctypes
 
@@ -19,7 +19,7 @@ def write_and_exit(status: int) -> NoReturn:
             file = getattr(module, "__file__", None) or ""
             if "/build/cover/" in file and file.endswith(".so"):
                 ctypes.CDLL(file).fg_write_counters()
-    _exit(status)
+    _at_once(status)
 
 
-os._exit = write_and_exit
+os._exit = _exit
