@@ -388,6 +388,33 @@ def test_finished_tasks_of_a_chunk_are_not_run_again(tmp_path: Path) -> None:
     assert sorted(map(int, marks.read_text().split())) == list(range(5000, 6000))
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "pickled"])
+def test_results_of_a_chunk_that_have_no_room_together_leave_ahead_of_its_end(packed: bool, tmp_path: Path) -> None:
+    """Also those of a worker that dies: what has left is not run again, nor what has not."""
+    marks = tmp_path / "marks"
+
+    def page(x: int) -> Any:
+        with open(marks, "a") as file:
+            file.write(f"{x}\n")
+        if x == 800:
+            os._exit(3)
+        return {"page": "x" * 1000 + str(x)} if packed else "x" * 1000 + str(x)
+
+    with Pool(1) as pool:
+        run = pool.imap(page, range(1000), chunksize=1000)
+        results, died = [], 0
+        while True:
+            try:
+                results.append(next(run))
+            except StopIteration:
+                break
+            except WorkerDied:
+                died += 1
+    texts = [result["page"] if packed else result for result in results]
+    assert texts == ["x" * 1000 + str(x) for x in range(1000) if x != 800] and died == 1
+    assert sorted(map(int, marks.read_text().split())) == list(range(1000))
+
+
 def test_retries_run_it_again_elsewhere(tmp_path: Path) -> None:
     def once(x: int) -> int:
         if x == 5 and not (tmp_path / "been here").exists():
