@@ -85,20 +85,25 @@ fuzz: $(FUZZ) $(DEBUG)  ## fuzz the core, the parsers and what Python reads with
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --group fuzz || true
 	$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),600) $(TARGETS)
 
-# 200 forks, whose counters take longer to be written than the test has time.
-NOT_COVER := pool/test_hostile.py::test_forks_go_on_while_threads_wait_for_results
+# 200 forks, whose counters take longer to be written than the test has time; and what measures times that optimized code has.
+NOT_COVER := pool/test_hostile.py::test_forks_go_on_while_threads_wait_for_results \
+	functional/test_pains.py::test_p33_ten_thousand_abilities_do_not_slow_the_grabs \
+	pool/test_pool.py::test_tasks_behind_a_slow_one_are_done_by_others \
+	pool/test_stats.py::test_tiny_tasks_are_timed_some_together_and_a_slow_one_among_them_shows
 
 cover covered: export COVERAGE_FILE := $(CURDIR)/build/cover/.coverage
 cover: $(COVER)  ## lines and branches of Cython and Python code that the tests cover: docs/coverage.md
-	find build/cover build/cover-objects build/drivers-coverage \( -name '.coverage*' -o -name '*.gcda' \) -delete 2>/dev/null || true
+	mkdir -p build/drivers-coverage && rm -f build/cover/.coverage*
+	counters=$$(find build/cover-objects build/drivers-coverage -name '*.gcno' | sed 's/no$$/da/') && : | tee $$counters >/dev/null \
+	&& chmod a+w $$counters build/cover  # servers that become somebody else write there too
 	PYTHONPATH="$(CURDIR)/build/cover:$(CURDIR)/tests/cover" FASTGEAR_COVERAGE=1 \
-	GCOV_ERROR_FILE="$(CURDIR)/build/cover/gcov.log" $(BIN)/coverage run --rcfile=tests/cover/coverage.ini tests/side_by_side.py \
+	$(BIN)/coverage run --rcfile=tests/cover/coverage.ini tests/side_by_side.py \
 	tests/unit tests/wire tests/core tests/functional tests/adversity tests/storage tests/pool $(NOT_COVER:%=--deselect=tests/%); \
 	tests=$$?; $(MAKE) --no-print-directory covered && exit $$tests
 
 .PHONY: covered
 covered:
-	$(BIN)/coverage combine --quiet --rcfile=tests/cover/coverage.ini build/cover
+	$(BIN)/coverage combine --append --quiet --rcfile=tests/cover/coverage.ini build/cover
 	$(BIN)/coverage json --quiet --rcfile=tests/cover/coverage.ini -o build/cover/coverage.json
 	$(BIN)/python tests/cover/report.py build/cover/coverage.json build/cover-objects build/drivers-coverage
 

@@ -431,6 +431,28 @@ def test_results_of_a_chunk_that_have_no_room_together_leave_ahead_of_its_end(pa
     assert sorted(map(int, marks.read_text().split())) == list(range(1000))
 
 
+class Deadly:
+    """Ends who unpickles it."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (3,)
+
+
+def test_an_argument_that_kills_who_unpickles_it_costs_its_own_task_only() -> None:
+    items = [*range(20), Deadly(), *range(21, 30)]
+    with Pool(1) as pool:
+        run = pool.imap(type, items, chunksize=30)
+        results, died = [], 0
+        while True:
+            try:
+                results.append(next(run))
+            except StopIteration:
+                break
+            except WorkerDied:
+                died += 1
+    assert (results, died) == ([int] * 29, 1)
+
+
 def test_retries_run_it_again_elsewhere(tmp_path: Path) -> None:
     def once(x: int) -> int:
         if x == 5 and not (tmp_path / "been here").exists():
