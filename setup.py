@@ -6,7 +6,7 @@ FASTGEAR_DEBUG=1     fg_check aborts, allocations are counted, compiler warnings
 FASTGEAR_ASAN=1      AddressSanitizer and UndefinedBehaviorSanitizer (implies FASTGEAR_DEBUG)
 FASTGEAR_TSAN=1      ThreadSanitizer (implies FASTGEAR_DEBUG)
 FASTGEAR_FUZZ=1      the same with clang, and counters of edges for libFuzzer (implies FASTGEAR_DEBUG)
-FASTGEAR_COVERAGE=1  line tracing for coverage.py's Cython plug-in (implies FASTGEAR_DEBUG)
+FASTGEAR_COVERAGE=1  gcc's counters of lines and branches, for `make cover` (implies FASTGEAR_DEBUG)
 """
 
 import os
@@ -31,6 +31,9 @@ DEBUG = switched_on("FASTGEAR_DEBUG") or ASAN or TSAN or COVERAGE or FUZZ
 # A member's place in its struct is taken from a NULL, which clang would report.
 FUZZ_FLAGS = ["-fsanitize=address,undefined,fuzzer-no-link", "-fno-sanitize=null,object-size"]
 FUZZ_FLAGS += ["-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined"]
+# Unoptimized, or gcc would count after it has moved things.
+COVERAGE_FLAGS = ["--coverage", "-fprofile-update=atomic", "-O0", "-include", "tests/cover/counters.h"]
+NOBODYS = '#line 1 "cython"'
 FUZZ_ROOMS = ("base", "protocol", "core")  # all that libFuzzer's program loads
 
 
@@ -55,7 +58,8 @@ def compiler_flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]
     if FUZZ:  # whoever loads it brings the sanitizers' library and libFuzzer
         compile_args += FUZZ_FLAGS
     if COVERAGE:
-        macros += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
+        compile_args += COVERAGE_FLAGS
+        link_args += ["--coverage"]
     return compile_args, link_args, macros
 
 
@@ -76,25 +80,38 @@ def extensions() -> list[Extension]:
     ]
 
 
-def trace_lines_only(modules: list[Extension]) -> list[Extension]:
-    """Line tracing also shows the tracer what each function returns, as a Python object, and so takes any pointer to bytes
-    for a string: what is not ended by a NUL, or is NULL, must not get there. The tracer gets None instead."""
+def own_lines_only(modules: list[Extension]) -> list[Extension]:
+    """Cython says of the first line of C that it makes from a statement where that is from, and the compiler counts on from there:
+    into lines that the rest is not from. So each line says it, and where Cython's own code begins, that it is nobody's."""
     for module in modules:
         source = Path(module.sources[0])
-        text = source.read_text()
-        source.write_text(text.replace("pyvalue = convert_function(cresult);", "pyvalue = Py_NewRef(Py_None);"))
+        said, lines = "", [""]
+        for line in source.read_text().splitlines():
+            if line == NOBODYS:
+                continue
+            if line.startswith("#line"):
+                said = line
+            elif said and line and lines[-1] != said and not lines[-1].endswith("\\"):
+                lines.append(said)
+            lines.append(line)
+            if line.startswith("/* #### Code section"):
+                lines.append(NOBODYS)
+                said = ""
+        text = "\n".join(lines[1:]) + "\n"
+        if text != source.read_text():
+            source.write_text(text)
     return modules
 
 
 def c_sources() -> list[Extension]:
     modules: list[Extension] = cythonize(
         extensions(),
-        build_dir="build/cython-cover" if COVERAGE else "build/cython",  # the same C for all that are not traced
-        compiler_directives=DIRECTIVES | ({"linetrace": True} if COVERAGE else {}),
+        build_dir="build/cython-cover" if COVERAGE else "build/cython",  # the same C for all others
+        compiler_directives=DIRECTIVES,
         emit_linenums=COVERAGE,
         nthreads=os.cpu_count() or 1,
     )
-    return trace_lines_only(modules) if COVERAGE else modules
+    return own_lines_only(modules) if COVERAGE else modules
 
 
 if __name__ == "__main__":  # benchmarks/guards reads the flags from here

@@ -1,4 +1,3 @@
-# cython: linetrace=False
 # SPDX-License-Identifier: MIT
 """What a worker holds back for a moment, so that results of short jobs leave together.
 

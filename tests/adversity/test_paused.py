@@ -40,11 +40,17 @@ def servers(tmp_path: Path) -> Iterator[list[RunningServer]]:
         yield found
 
 
+def is_stopped(pid: int | None) -> bool:
+    """Each of its threads: the loop's goes on until the one that got the signal has had its turn."""
+    return all("State:\tT" in (task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
+
+
 @contextmanager
 def paused(server: RunningServer) -> Iterator[None]:
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
     try:
+        until(lambda: is_stopped(server.pid), "the pause")
         yield
     finally:
         os.kill(server.pid, signal.SIGCONT)

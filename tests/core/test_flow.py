@@ -10,6 +10,8 @@ import pytest
 from core.conftest import Talk
 from speak import packets, request
 
+from fastgear.base.alloc import fail_after
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -271,7 +273,12 @@ def test_no_ability_timeout_ends_a_job_whose_report_the_server_itself_holds_back
     for each in handles:
         worker.send("WORK_COMPLETE", each, b"y" * 300 * KIB)
     worker.send("WORK_COMPLETE", handle, b"in time")
-    for _ in range(60):
+    for _ in range(70):
+        core.advance(0.1)
+        core.take(client.id, 10 * KIB)
+        core.turn()
+    assert core.is_held(worker.id) and other.heard() == [], "the time was over while it was held"
+    for _ in range(70):
         core.advance(0.1)
         core.take(client.id, 40 * KIB)
         core.turn()
@@ -287,6 +294,40 @@ def test_a_large_report_about_no_job_of_the_worker_takes_no_memory(make_core: Ca
     assert code == b"JOB_NOT_FOUND"
     core.receive(stranger.id, b"x" + request("ECHO_REQ", b"in step"))
     assert stranger.heard() == [("ECHO_RES", (b"in step",))]
+
+
+def test_a_packet_whose_room_went_to_others_meanwhile_is_refused(make_core: Callable[..., Any]) -> None:
+    core = make_core(max_memory=8 * MIB)
+    slow, fast = Talk(core), Talk(core)
+    packet = request("SUBMIT_JOB_BG", b"f", b"", b"x" * 6 * MIB)
+    core.receive(slow.id, packet[: 17 * KIB])
+    assert fast.say("SUBMIT_JOB_BG", b"g", b"", b"x" * 5 * MIB)[0][0] == "JOB_CREATED"
+    core.receive(slow.id, packet[17 * KIB : 5 * MIB])
+    assert [(name, args[0]) for name, args in slow.heard()] == [("ERROR", b"QUEUE_ERROR")]
+    assert core.memory < 6 * MIB
+    core.receive(slow.id, packet[5 * MIB :] + request("ECHO_REQ", b"in step"))
+    assert slow.heard() == [("ECHO_RES", (b"in step",))]
+
+
+@pytest.mark.parametrize("what", ["submission", "report"])
+def test_a_packet_for_which_memory_ends_half_way_is_refused(make_core: Callable[..., Any], what: str) -> None:
+    core = make_core()
+    client, worker = Talk(core), Talk(core)
+    (handle,) = hand_out(client, worker, 1)
+    one = client if what == "submission" else worker
+    words = ("SUBMIT_JOB", b"f", b"") if what == "submission" else ("WORK_COMPLETE", handle)
+    packet = request(*words, b"x" * MIB)
+    core.receive(one.id, packet[: 20 * KIB])
+    fail_after(0)
+    try:
+        core.receive(one.id, packet[20 * KIB :])
+    finally:
+        fail_after(-1)
+    core.receive(one.id, request("ECHO_REQ", b"in step"))
+    (error, (code, _)), echo = one.heard()
+    assert (error, code) == ("ERROR", b"MEMORY_ALLOCATION_FAILURE") and echo == ("ECHO_RES", (b"in step",))
+    if what == "report":
+        assert client.heard() == [("WORK_FAIL", (handle,))]
 
 
 def test_half_a_packet_costs_about_what_came_of_it(make_core: Callable[..., Any]) -> None:

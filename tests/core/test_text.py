@@ -9,6 +9,8 @@ from collections.abc import Callable
 import pytest
 from core.conftest import Talk
 
+from fastgear.base.alloc import fail_after
+
 
 @pytest.mark.parametrize(
     ("line", "reply"),
@@ -95,6 +97,32 @@ def test_many_functions_come_and_go_and_their_ids_are_used_again(talk: Callable[
         one.text(b"cancel job H:test:%d\n" % (round_ + 1))
         for n in range(2000):
             assert one.text(b"drop function f%d-%d\n" % (round_, n)) == b"OK\r\n"
+
+
+def test_a_function_takes_the_place_of_a_dropped_one_and_of_no_other(talk: Callable[[], Talk]) -> None:
+    one = talk()
+    for name in (b"a", b"b", b"c"):
+        one.text(b"create function %s\n" % name)
+    assert one.text(b"drop function a\n") == b"OK\r\n"
+    one.say("SUBMIT_JOB_BG", b"c", b"u", b"x")  # looked for in all functions, past the place that is free
+    assert one.say("GET_STATUS_UNIQUE", b"u")[0][1][:2] == (b"u", b"1")
+    for name in (b"d", b"e"):
+        one.text(b"create function %s\n" % name)
+    listed = one.text(b"status\n").splitlines()
+    assert [line.split(b"\t")[0] for line in sorted(listed)] == [b".", b"b", b"c", b"d", b"e"]
+    assert one.text(b"drop function d\n") == b"OK\r\n"  # the server ends with a place free
+
+
+@pytest.mark.parametrize("line", [b"create function f\n", b"maxqueue f 10\n"])
+def test_where_memory_ends_there_is_no_new_function(talk: Callable[[], Talk], line: bytes) -> None:
+    one = talk()
+    one.text(b"version\n")
+    fail_after(0)
+    try:
+        assert one.text(line) == b"ERR MEMORY_ALLOCATION_FAILURE\r\n"
+    finally:
+        fail_after(-1)
+    assert one.text(b"status\n") == b".\n"
 
 
 def test_text_and_packets_may_be_mixed(talk: Callable[[], Talk]) -> None:

@@ -16,6 +16,10 @@ link = []
 if os.environ.get("FASTGEAR_ASAN") == "1":
     flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", "-g1"]
     link = ["-fsanitize=address,undefined"]
+COVERAGE = os.environ.get("FASTGEAR_COVERAGE") == "1"
+if COVERAGE:  # inline functions of the package are compiled into the drivers too
+    flags += ["--coverage", "-fprofile-update=atomic", "-O0"]
+    link = ["--coverage"]
 if os.environ.get("FASTGEAR_FUZZ") == "1":
     flags += ["-fsanitize=address,undefined", "-fno-sanitize=null,object-size", "-fno-omit-frame-pointer"]
     flags += ["-fno-sanitize-recover=undefined"]
@@ -34,9 +38,15 @@ modules = cythonize(
     build_dir=str(folder / "c"),
     include_path=[os.getcwd(), str(source.parent)],
     compiler_directives={"language_level": 3, "cdivision": True},
+    emit_linenums=COVERAGE,
     quiet=True,
     force=True,
 )
+if COVERAGE:
+    sys.path.insert(0, os.getcwd())
+    from setup import own_lines_only
+
+    own_lines_only(modules)
 distribution = Distribution({"name": "drivers", "ext_modules": modules})
 command = distribution.get_command_obj("build_ext")
 command.build_lib = str(folder)

@@ -190,6 +190,9 @@ def test_the_command_prints_a_report_or_json(tmp_path: Path) -> None:
         assert found["target"]["pid"] == os.getpid()
         out, _ = run(*words, "background", "-w", "0", "--uniques", "all", folder=tmp_path)
         assert "bytes for each job in the queue" in out
+        mix = ("--mix", "foreground=1,background=2,echo=1", "--priorities", "high=1,normal=1,low=1")
+        out, _ = run(*words, "mixed", *mix, "--json", folder=tmp_path)
+        assert json.loads(out)["requests"] == 500
 
 
 @pytest.mark.parametrize(
@@ -198,6 +201,8 @@ def test_the_command_prints_a_report_or_json(tmp_path: Path) -> None:
         (["-n", "some"], "--count: 'some' is no number; write 1000, 1k or 16Ki"),
         (["-c", "0"], "clients: at least 1 is needed"),
         (["--mix", "echo"], "--mix: 'echo' is no list of weights"),
+        (["--mix", "echo=1,echo=2"], "--mix: 'echo=1,echo=2' is no list of weights"),
+        (["-s", "one", "-s", "other"], "this command loads one server; choose one of one, other"),
         (["sideways"], "invalid choice: 'sideways'"),
         (["--pid", "4000000"], "pid: process 4000000 cannot be looked at"),
         (["-s", "a:b:c"], "is no address"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import re
@@ -19,6 +20,8 @@ import pytest
 from servers import RunningServer, free_port, need
 
 from fastgear import AdminClient, Client
+from fastgear.cli.submit import parse_time
+from fastgear.version import VERSION
 
 only_fastgear = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="is fastgear's own server")
 COMMAND = [sys.executable, "-m", "fastgear"]
@@ -232,6 +235,35 @@ def test_help_and_version(folder: Path) -> None:
         code, text, errors = run(command, "--help", folder=folder)
         assert (code, errors) == (0, "") and text.startswith(f"usage: fastgear {command}")
     assert run(folder=folder)[0] == 2
+    assert run("--version", folder=folder) == (0, f"fastgear {VERSION}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("+60", datetime.timedelta(seconds=60)),
+        ("1900000000.5", 1900000000.5),
+        ("2030-01-31T12:00", datetime.datetime(2030, 1, 31, 12, 0)),
+    ],
+)
+def test_times_that_submit_takes(text: str, time: object) -> None:
+    assert parse_time(text) == time
+
+
+def test_who_stops_reading_the_output_hears_no_complaint(server: RunningServer, folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [*COMMAND, "status", "--server", server.address],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            cwd=folder,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 FORKING = """

@@ -51,6 +51,7 @@ def test_a_foreground_job_gives_its_result(server: Any, reverser: Worker) -> Non
         assert job.handle.startswith("H:")
         assert job.result(timeout=5) == b"olleh"
         assert job.done() and job.exception() is None
+        assert repr(job) == f"<Job reverse {job.handle} complete>"
 
 
 @pytest.mark.parametrize("size", [0, 1, 16_383, 16_384, 65_480, 65_510, 65_536, 1 << 20, 5_000_000])
@@ -65,6 +66,8 @@ def test_status_data_and_warnings_arrive(server: Any, run_worker: Any) -> None:
 
     @worker.function("talk")
     def talk(job: WorkerJob) -> None:
+        with pytest.raises(ValueError, match="-1/2"):
+            job.set_status(-1, 2)
         job.set_status(1, 2)
         job.send_data(b"a")
         job.send_data("b")
@@ -255,8 +258,16 @@ def test_the_limit_of_a_function(server: Any) -> None:
         with pytest.raises(QueueFull) as caught:
             client.submit_background("few")
         assert caught.value.function_name == "few"
+        many = list(client.submit_many("few", [b"1", b"2"]))
+        assert [type(job.exception()) for job in many] == [QueueFull, QueueFull]
         admin.max_queue("few")
         client.submit_background("few")
+        for word in ("", "f w", "few\n"):
+            with pytest.raises(LocalProtocolError, match="cannot be said in a text command"):
+                admin.drop_function(word)
+        with pytest.raises(LocalProtocolError, match="one line"):
+            admin.command("status\nversion")
+        assert [info.name for info in admin.status()] == ["few"]
 
 
 def test_bad_arguments_get_clear_errors(server: Any) -> None:
@@ -269,6 +280,11 @@ def test_bad_arguments_get_clear_errors(server: Any) -> None:
             client.submit("", b"")
         with pytest.raises(ConfigError, match="high, normal or low"):
             client.submit("reverse", b"", priority="urgent")
+        with pytest.raises(LocalProtocolError, match="both delayed and reduced"):
+            client.submit_background("reverse", b"", at=60, reducer="sum")
+        with pytest.raises(ServerError, match="Function name too large") as caught:
+            client.submit("f" * 2000)
+        assert caught.value.code == "ARGUMENT_TOO_LARGE"
         assert client.echo(b"x") == b"x"
     with pytest.raises(RuntimeError, match="closed"):
         client.echo(b"x")

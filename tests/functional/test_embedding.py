@@ -257,7 +257,6 @@ print(done)
 
 
 @pytest.mark.alone("a second or less is measured")
-@pytest.mark.skipif("os.environ.get('FASTGEAR_COVERAGE') == '1'", reason="tracing takes the GIL in every function")
 def test_jobs_go_on_while_the_program_holds_the_gil(tmp_path: Path) -> None:
     (tmp_path / "hold.py").write_text(textwrap.dedent(HOLD))
     (tmp_path / "load.py").write_text(textwrap.dedent(LOAD))
@@ -281,7 +280,6 @@ def test_jobs_go_on_while_the_program_holds_the_gil(tmp_path: Path) -> None:
 
 
 @pytest.mark.alone("seconds are measured")
-@pytest.mark.skipif("os.environ.get('FASTGEAR_COVERAGE') == '1'", reason="tracing takes the GIL in every function")
 @pytest.mark.parametrize("way", [[], ["--unix"]], ids=["tcp", "unix"])
 def test_the_benchmark_of_the_gil_runs(way: list[str], tmp_path: Path) -> None:
     program = Path(__file__).parent.parent.parent / "benchmarks" / "gil.py"

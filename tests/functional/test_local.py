@@ -63,6 +63,21 @@ def test_answers_come_from_the_turn_that_asked(server: Server) -> None:
     local.close()
 
 
+def test_a_large_packet_may_come_in_pieces(server: Server) -> None:
+    local = server.connect()
+    workload = bytes(range(256)) * 1000
+    packet = request("SUBMIT_JOB_BG", b"f", b"", workload)
+    for piece in (
+        packet[:20_000],
+        packet[20_000:70_000],
+        packet[70_000:] + request("CAN_DO", b"f") + request("GRAB_JOB"),
+    ):
+        local.send(piece)
+    created, assigned = hear(local, 2)
+    assert created[0] == "JOB_CREATED" and assigned == ("JOB_ASSIGN", (created[1][0], b"f", workload))
+    local.close()
+
+
 def test_a_refusal_wakes_who_waits(server: Server) -> None:
     local = server.connect()
     heard: list[bytes] = []

@@ -93,6 +93,22 @@ def test_an_exception_that_cannot_be_rebuilt_is_told_of(shared: Executor) -> Non
     assert caught.value.kind == "Stubborn" and "raise Stubborn(1, 2)" in caught.value.remote_traceback
 
 
+def test_an_exception_whose_text_raises_is_told_of_by_its_kind(shared: Executor) -> None:
+    def fail() -> None:
+        class Mute(Exception):
+            def __str__(self) -> str:
+                raise ValueError("no words")
+
+            def __reduce__(self) -> Any:
+                raise ValueError("no way")
+
+        raise Mute
+
+    with pytest.raises(RemoteError, match="Mute: its text raises, too") as caught:
+        shared.submit(fail).result(20)
+    assert caught.value.kind == "Mute"
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), RecursionError("deep"), MemoryError()])
 def test_whatever_a_task_raises_the_worker_lives(shared: Executor, error: BaseException) -> None:
     def fail() -> int:
@@ -388,6 +404,55 @@ def test_finished_tasks_of_a_chunk_are_not_run_again(tmp_path: Path) -> None:
     assert sorted(map(int, marks.read_text().split())) == list(range(5000, 6000))
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "pickled"])
+def test_results_of_a_chunk_that_have_no_room_together_leave_ahead_of_its_end(packed: bool, tmp_path: Path) -> None:
+    """Also those of a worker that dies: what has left is not run again, nor what has not."""
+    marks = tmp_path / "marks"
+
+    def page(x: int) -> Any:
+        with open(marks, "a") as file:
+            file.write(f"{x}\n")
+        if x == 800:
+            os._exit(3)
+        return {"page": "x" * 1000 + str(x)} if packed else "x" * 1000 + str(x)
+
+    with Pool(1) as pool:
+        run = pool.imap(page, range(1000), chunksize=1000)
+        results, died = [], 0
+        while True:
+            try:
+                results.append(next(run))
+            except StopIteration:
+                break
+            except WorkerDied:
+                died += 1
+    texts = [result["page"] if packed else result for result in results]
+    assert texts == ["x" * 1000 + str(x) for x in range(1000) if x != 800] and died == 1
+    assert sorted(map(int, marks.read_text().split())) == list(range(1000))
+
+
+class Deadly:
+    """Ends who unpickles it."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (3,)
+
+
+def test_an_argument_that_kills_who_unpickles_it_costs_its_own_task_only() -> None:
+    items = [*range(20), Deadly(), *range(21, 30)]
+    with Pool(1) as pool:
+        run = pool.imap(type, items, chunksize=30)
+        results, died = [], 0
+        while True:
+            try:
+                results.append(next(run))
+            except StopIteration:
+                break
+            except WorkerDied:
+                died += 1
+    assert (results, died) == ([int] * 29, 1)
+
+
 def test_retries_run_it_again_elsewhere(tmp_path: Path) -> None:
     def once(x: int) -> int:
         if x == 5 and not (tmp_path / "been here").exists():
@@ -486,6 +551,31 @@ def test_join_of_an_open_pool_is_an_error() -> None:
 def test_bad_options_are_named(words: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=next(iter(words))):
         Executor(**words)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "words", [{"processes": 0}, {"maxtasksperchild": 0}, {"maxtasksperchild": 1.5}, {"retries": -1}], ids=str
+)
+def test_bad_options_of_a_pool_are_named(words: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(words))):
+        Pool(**words)
+
+
+@pytest.mark.parametrize("kind", [Pool, Executor])
+def test_an_initializer_has_to_be_callable(kind: Any) -> None:
+    with pytest.raises(TypeError, match="initializer must be a callable"):
+        kind(1, initializer="setup")
+
+
+def test_sizes_of_chunks_and_buffers_are_at_least_one(pool: Pool, shared: Executor) -> None:
+    with pytest.raises(ValueError, match=r"Chunksize must be 1\+"):
+        pool.imap(square, [1], chunksize=0)
+    with pytest.raises(ValueError, match="chunksize"):
+        shared.map(square, [1], chunksize=0)
+    with pytest.raises(ValueError, match="buffersize"):
+        shared.map(square, [1], buffersize=0)
+    with pytest.raises(ValueError, match="not ready"):
+        pool.apply_async(time.sleep, (0.3,)).successful()
 
 
 def test_a_program_without_standard_input_has_a_pool_too(tmp_path: Path) -> None:
