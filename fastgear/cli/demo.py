@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastgear.cli.common import OK, USAGE, CommandError, note
-from fastgear.cli.progress import progress
 from fastgear.cli.wordcount import words
 from fastgear.cli.worker import work
 from fastgear.config import SupervisorConfig
 from fastgear.cpus import usable_cpus
+from fastgear.progress import progress
 
 if TYPE_CHECKING:
     from fastgear.server.server import Server

@@ -1,51 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""A line that shows how far a map is: tqdm's where it is installed, else a plain one. On standard error."""
+"""The line that shows how far a map is, and what ends it."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from fastgear.pool.runs import Run
+from fastgear.progress import Bar, make_bar
 
 __all__ = ["Watched", "watch"]
-
-_EVERY_S = 0.1  # on a terminal
-_EVERY_ELSEWHERE_S = 10.0
-
-
-class _Bar(Protocol):
-    def update(self, n: int) -> Any: ...
-    def close(self) -> Any: ...
 
 
 def watch(run: Run, total: int | None) -> None:
     """Show the run's progress, until all outcomes have come, or `run.on_values` is closed."""
-    run.on_values = _Progress(_bar(total), total)
-
-
-def _bar(total: int | None) -> _Bar:
-    try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped]
-    except ImportError:
-        return _Line(total)
-
-    class Quiet(tqdm):  # type: ignore[misc]
-        monitor_interval = 0  # it would start a thread, so that the next pool's workers could not be forked
-
-    interval = _EVERY_S if _is_terminal() else _EVERY_ELSEWHERE_S
-    bar: _Bar = Quiet(total=total, miniters=1, mininterval=interval)
-    return bar
-
-
-def _is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
+    run.on_values = _Progress(make_bar(total, "tasks"), total)
 
 
 class _Progress:
-    def __init__(self, bar: _Bar, total: int | None) -> None:
+    def __init__(self, bar: Bar, total: int | None) -> None:
         self._bar, self._total = bar, total
         self._done = 0
 
@@ -96,34 +69,3 @@ class Watched:
     def __del__(self) -> None:
         if hasattr(self, "_run"):
             self.close()
-
-
-class _Line:
-    """Rewritten a few times a second on a terminal; elsewhere only its last state is written."""
-
-    def __init__(self, total: int | None) -> None:
-        self._total = total
-        self._done = 0
-        self._begun = self._shown = time.monotonic()
-        self._terminal = _is_terminal()
-        self._closed = False
-
-    def update(self, n: int) -> None:
-        self._done += n
-        now = time.monotonic()
-        if self._terminal and not self._closed and now - self._shown >= _EVERY_S:
-            self._shown = now
-            self._write("")
-
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._write("\n")
-
-    def _write(self, end: str) -> None:
-        seconds = time.monotonic() - self._begun
-        of = f" of {self._total}" if self._total is not None else ""
-        rate = f", {self._done / seconds:.0f}/s" if seconds > 0 else ""
-        start = "\r\x1b[K" if self._terminal else ""
-        if sys.stderr is not None:
-            print(f"{start}{self._done}{of} tasks{rate}", end=end, file=sys.stderr, flush=True)

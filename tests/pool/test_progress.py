@@ -48,7 +48,7 @@ def last_line(text: str) -> str:
 
 def shows(line: str, done: int, total: int | None) -> bool:
     ours = f"{done} of {total} tasks" if total is not None else f"{done} tasks"
-    theirs = f"| {done}/{total} [" if total is not None else f"{done}it ["
+    theirs = f"| {done}/{total} [" if total is not None else f"{done} tasks ["
     return ours in line or theirs in line
 
 

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent.parent / "fastgear"
 # Open to all: names, errors, options and plain helpers, which know no room.
 OPEN = {
-    "errors", "types", "config", "addresses", "servers", "sockets", "stream", "aiostream", "cpus", "threads", "version",
+    "errors", "types", "config", "addresses", "servers", "sockets", "stream", "aiostream", "cpus", "threads", "progress", "version",
 }  # fmt: skip
 ALLOWED = {
     "base": set(),
