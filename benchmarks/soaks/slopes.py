@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-__all__ = ["MIB", "Sample", "after_warm_up", "complaints", "lows", "rise", "slope"]
+__all__ = ["MIB", "Sample", "after_warm_up", "at_rest", "complaints", "rise", "slope"]
 
 MIB = 1 << 20
-WARM_UP = 0.25  # of the samples
-STRETCHES = 10
+WARM_UP = 0.5  # of the samples: the store's cache, of 16 MiB, fills and empties with large jobs, and fills slowly
 MOST_RISE = 0.5  # of what is counted, in all
 
 
@@ -54,21 +53,14 @@ def rise(samples: Sequence[Sample], figure: Figure) -> float:
     return slope(points) * (points[-1][0] - points[0][0]) if points else 0.0
 
 
-def lows(samples: Sequence[Sample]) -> Sequence[Sample]:
-    """Of the samples at rest, the one with the least memory in each of some stretches.
-
-    The shelf of large blobs (docs/decisions/0026) and the store's cache of pages fill and empty by tens of MiB, in the middle of
-    the load; what is left behind is there at the lowest points, too.
-    """
-    rests = [one for one in samples if one.at_rest]
-    size = max(1, len(rests) // STRETCHES)
-    return [min(rests[at : at + size], key=lambda one: one.rss) for at in range(0, len(rests) - size + 1, size)]
+def at_rest(samples: Sequence[Sample]) -> Sequence[Sample]:
+    return [one for one in samples if one.at_rest]
 
 
 def complaints(samples: Sequence[Sample], most_rise: int) -> list[str]:
     """One sentence for each thing that rises. Connections come and go, so descriptors are counted beside them."""
     late = after_warm_up(samples)
-    rests = lows(late)
+    rests = at_rest(late)
     if len(rests) < 3:
         return ["there are too few samples to tell what rises"]
     found = []

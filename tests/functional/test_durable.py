@@ -19,12 +19,14 @@ from pathlib import Path
 
 import pytest
 from servers import run_server
-from serving import Peer, serving
+from serving import Peer, serving, until
 from speak import cut, request
 from storage.memory import MemoryStore
 
 from fastgear import (
+    AdminClient,
     Client,
+    JobFailed,
     Priority,
     Server,
     ServerConfig,
@@ -35,7 +37,9 @@ from fastgear import (
     StoreLost,
     StoreTrouble,
     Worker,
+    WorkerJob,
 )
+from fastgear.base.alloc import counting, live_allocations
 from fastgear.storage.sqlite import SqliteStore
 from fastgear.storage.store import Batch
 
@@ -623,3 +627,41 @@ def test_who_hangs_up_its_side_still_gets_its_answer() -> None:
         peer.send("SUBMIT_JOB_BG", b"f", b"", b"x")
         peer.socket.shutdown(socket.SHUT_WR)
         assert peer.receive()[0] == "JOB_CREATED"
+
+
+def use(address: str, round_: int) -> None:
+    """Jobs of each kind, each with its end; connections and functions that come and go."""
+    worker = Worker(address)
+    worker.register("well", lambda job: job.workload[:10])
+    worker.register("failing", fail)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    with Client(address) as client, AdminClient(address) as admin:
+        for number in range(300):
+            workload = bytes(1_500_000 if number % 100 == 0 else 100)
+            function, unique = ("well", "failing")[number % 9 == 0], f"{number % 20}" if number % 2 else None
+            client.submit_background(function, workload, unique=unique, priority=random.choice(list(Priority)))
+            if number % 5 == 0:
+                client.submit(function, workload, unique=unique).exception(20)
+                admin.cancel(client.submit_background("nobody", workload))
+        admin.create_function(f"new{round_}")
+        admin.drop_function(f"new{round_}")
+        until(lambda: admin.counters()["queued"] + admin.counters()["running"] == 0)
+    worker.stop()
+    thread.join()
+
+
+def fail(job: WorkerJob) -> bytes:
+    raise JobFailed("as it should")
+
+
+@pytest.mark.skipif(not counting, reason="only builds for debugging count allocations")
+def test_what_is_over_is_not_kept(tmp_path: Path) -> None:
+    """To the allocation, while the server goes on."""
+    with durable_server(tmp_path) as server:
+        use(server.address, 0)
+        time.sleep(0.5)  # until the store has written the last ends
+        before = live_allocations()
+        for round_ in range(1, 4):
+            use(server.address, round_)
+            until(lambda: live_allocations() == before, f"{live_allocations()} allocations to be {before} again")
