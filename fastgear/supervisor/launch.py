@@ -34,7 +34,7 @@ from fastgear.supervisor.template import BOOTSTRAP, Task, process_descriptor, ru
 __all__ = ["Workers", "launch"]
 
 _STOP_S = 10.0
-_LAST_BREATH_S = 0.005
+_LAST_BREATH_S = 0.02
 _DETAIL = 1000  # characters
 
 
