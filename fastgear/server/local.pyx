@@ -127,7 +127,7 @@ cdef class Local:
 
     cdef Loop owner
     cdef local_t local
-    cdef bint is_open
+    cdef bint has_come            # among the loop's; written once
     cdef readonly uint64_t taken    # how often `receive` has returned something, even where a signal kept that from its caller
 
     def __cinit__(self, Loop owner not None):
@@ -145,19 +145,18 @@ cdef class Local:
         if self.local.peer == NULL:
             raise MemoryError()
         memcpy(self.local.peer.address, b"local", 6)
-        self.is_open = True
+        self.has_come = True
 
     def __dealloc__(self):
         self.finish()
         pthread_cond_destroy(&self.local.changed)
 
     cdef void finish(self) noexcept:
-        if not self.is_open:
+        if not self.has_come:
             return
         with nogil:
             pthread_mutex_lock(&self.owner.loop.lock)
-            if self.is_open:  # two threads may be here
-                self.is_open = False
+            if link_is_linked(&self.local.in_locals):  # two threads may be here
                 self.leave()
             pthread_mutex_unlock(&self.owner.loop.lock)
 
