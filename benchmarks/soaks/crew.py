@@ -90,14 +90,17 @@ class Crew:
 
     def _reap(self, role: str, *expected: int) -> None:
         """It has ended or does so now, without having said anything, and with one of those codes."""
+        code = self._end(role)
+        said = (self._folder / f"{role}.log").read_text(errors="replace")[-SAID:].replace("\n", " / ")
+        if said or code not in expected:
+            self.faults.append(f"the {role} left with code {code}, having said: {said or 'nothing'}")
+
+    def _end(self, role: str) -> int:
         process = self._processes.pop(role)
         self._leaving.pop(role, None)
         if process.stdin is not None:
             process.stdin.close()
-        code = process.wait()
-        said = (self._folder / f"{role}.log").read_text(errors="replace")[-SAID:].replace("\n", " / ")
-        if said or code not in expected:
-            self.faults.append(f"the {role} left with code {code}, having said: {said or 'nothing'}")
+        return process.wait()
 
     # -- harm
 
@@ -164,9 +167,7 @@ class Crew:
         """All run that are to run, and nobody is harmed any more."""
         for pid in list(self._stopped):
             self._go_on(pid)
-        while self._leaving:
-            time.sleep(LOOK_S)
-            self.look()
+        self._wait_for_leavers()
         for role in (*WORKERS, *CLIENTS):
             if role not in self._processes:
                 self.start(role)
@@ -175,6 +176,9 @@ class Crew:
         self._going_on = False
         for role in roles:
             self._tell_to_leave(role)
+        self._wait_for_leavers()
+
+    def _wait_for_leavers(self) -> None:
         while self._leaving:
             time.sleep(LOOK_S)
             self.look()
@@ -184,5 +188,4 @@ class Crew:
         self._going_on = False
         for role, process in list(self._processes.items()):
             process.kill()
-            self._processes.pop(role)
-            process.wait()
+            self._end(role)
