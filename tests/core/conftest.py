@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from speak import Packet, packets, request
+
+from fastgear.base.alloc import counting, fail_after
 
 
 class Talk:
@@ -34,6 +37,17 @@ class Talk:
 
     def leave(self) -> None:
         self.core.disconnect(self.id)
+
+
+@contextmanager
+def memory_ends(after: int = 0) -> Iterator[None]:
+    """So many more allocations succeed, and the next one fails."""
+    assert counting, "this needs a build with FASTGEAR_DEBUG=1"
+    fail_after(after)
+    try:
+        yield
+    finally:
+        fail_after(-1)
 
 
 @pytest.fixture

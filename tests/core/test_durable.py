@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.conftest import Talk
+from core.conftest import Talk, memory_ends
 from speak import packets, request
+
+from fastgear.base.alloc import live_allocations
 
 WRITTEN, FAILED, FAILED_FOR_GOOD, REFUSING = 0, 1, 2, 3
 Connect = Callable[[], Talk]
@@ -394,32 +396,26 @@ def test_memory_is_given_back(core: Any, talk: Connect) -> None:
 
 def test_a_large_submission_without_memory_for_its_record_leaves_none_behind(make_core: Callable[..., Any]) -> None:
     """That a piece of the batch has no bytes does not mean that there is none."""
-    from fastgear.base.alloc import counting, fail_after, live_allocations
-
     for n in range(40):
         before = live_allocations()
         core = make_core(durable=True)
         client = core.connect()
-        fail_after(n)
-        for part in (slice(17_000), slice(17_000, None)):
-            core.receive(client, request("SUBMIT_JOB_BG", b"f", b"", b"x" * 20_000)[part])
-        fail_after(-1)
+        with memory_ends(n):
+            for part in (slice(17_000), slice(17_000, None)):
+                core.receive(client, request("SUBMIT_JOB_BG", b"f", b"", b"x" * 20_000)[part])
         for _ in range(2):
             if core.hand_over() is not None:
                 core.written()
         core.close()
-        assert not counting or live_allocations() == before, f"allocation {n}"
+        assert live_allocations() == before, f"allocation {n}"
 
 
 @pytest.mark.parametrize("outcome", [WRITTEN, FAILED, FAILED_FOR_GOOD, REFUSING])
 def test_every_allocation_may_fail_without_harm(make_core: Callable[..., Any], outcome: int) -> None:
-    from fastgear.base.alloc import fail_after
-
     for n in range(60):
         core = make_core(durable=True)
         ids = [core.connect(), core.connect()]
-        fail_after(n)
-        try:
+        with memory_ends(n):
             core.receive(ids[1], request("CAN_DO", b"f"))
             for data in (b"x", b"y" * 3000, b"z" * 40_000):
                 for part in (slice(17_000), slice(17_000, None)):
@@ -430,8 +426,6 @@ def test_every_allocation_may_fail_without_harm(make_core: Callable[..., Any], o
                 if core.hand_over() is not None:
                     core.written(outcome, b"no")
             core.receive(ids[1], request("GRAB_JOB_UNIQ") * 3)
-        finally:
-            fail_after(-1)
         core.check()
         probe = core.connect()
         core.receive(probe, request("ECHO_REQ", b"alive"))
@@ -558,16 +552,11 @@ def test_what_a_worker_has_said_is_read_though_its_workload_does_not_come_and_no
 
 
 def test_a_workload_that_there_is_no_memory_to_ask_for_is_asked_for_by_another_worker(short: Any) -> None:
-    from fastgear.base.alloc import counting, fail_after
-
-    if not counting:
-        pytest.skip("only debug builds can be told to be out of memory")
     worker, other = worker_of(lambda: Talk(short)), worker_of(lambda: Talk(short))
     assert worker.say("GRAB_JOB") == [assigned(1)]
     assert short.hand_over() == [("attempt", 1, 1)]
-    fail_after(0)
-    worker.send("GRAB_JOB")
-    fail_after(-1)
+    with memory_ends():
+        worker.send("GRAB_JOB")
     assert short.is_doomed(worker.id)
     worker.leave()
     short.written()

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from core.conftest import Talk
+from core.conftest import Talk, memory_ends
 from speak import packets, request
-
-from fastgear.base.alloc import fail_after
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -318,11 +316,8 @@ def test_a_packet_for_which_memory_ends_half_way_is_refused(make_core: Callable[
     words = ("SUBMIT_JOB", b"f", b"") if what == "submission" else ("WORK_COMPLETE", handle)
     packet = request(*words, b"x" * MIB)
     core.receive(one.id, packet[: 20 * KIB])
-    fail_after(0)
-    try:
+    with memory_ends():
         core.receive(one.id, packet[20 * KIB :])
-    finally:
-        fail_after(-1)
     core.receive(one.id, request("ECHO_REQ", b"in step"))
     (error, (code, _)), echo = one.heard()
     assert (error, code) == ("ERROR", b"MEMORY_ALLOCATION_FAILURE") and echo == ("ECHO_RES", (b"in step",))

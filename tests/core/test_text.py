@@ -7,9 +7,7 @@ import os
 from collections.abc import Callable
 
 import pytest
-from core.conftest import Talk
-
-from fastgear.base.alloc import fail_after
+from core.conftest import Talk, memory_ends
 
 
 @pytest.mark.parametrize(
@@ -117,11 +115,8 @@ def test_a_function_takes_the_place_of_a_dropped_one_and_of_no_other(talk: Calla
 def test_where_memory_ends_there_is_no_new_function(talk: Callable[[], Talk], line: bytes) -> None:
     one = talk()
     one.text(b"version\n")
-    fail_after(0)
-    try:
+    with memory_ends():
         assert one.text(line) == b"ERR MEMORY_ALLOCATION_FAILURE\r\n"
-    finally:
-        fail_after(-1)
     assert one.text(b"status\n") == b".\n"
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from servers import run_server
-from serving import Peer, serving, until
+from serving import Peer, serving, until, working
 from speak import cut, request
 from storage.memory import MemoryStore
 
@@ -634,9 +634,7 @@ def use(address: str, round_: int) -> None:
     worker = Worker(address)
     worker.register("well", lambda job: job.workload[:10])
     worker.register("failing", fail)
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    with Client(address) as client, AdminClient(address) as admin:
+    with working(worker, 10), Client(address) as client, AdminClient(address) as admin:
         for number in range(300):
             workload = bytes(1_500_000 if number % 100 == 0 else 100)
             function, unique = ("well", "failing")[number % 9 == 0], f"{number % 20}" if number % 2 else None
@@ -647,8 +645,6 @@ def use(address: str, round_: int) -> None:
         admin.create_function(f"new{round_}")
         admin.drop_function(f"new{round_}")
         until(lambda: admin.counters()["queued"] + admin.counters()["running"] == 0)
-    worker.stop()
-    thread.join()
 
 
 def fail(job: WorkerJob) -> bytes:

@@ -20,7 +20,7 @@ import pytest
 import fastgear
 from fastgear import ConfigError, Executor, Pool, RemoteError, TransferError, WorkerDied
 from pool.scripts import all_there
-from pool.work import Unreadable, die_at, raise_stubborn, square
+from pool.work import Odd, Unreadable, crash, die_at, raise_stubborn, square
 
 pytestmark = pytest.mark.skipif("config.getoption('--server') != 'fastgear'", reason="gearmand has no pool")
 
@@ -357,18 +357,25 @@ def test_many_threads_submit_and_wait(shared: Executor) -> None:
 def test_a_worker_that_dies_costs_the_task_it_was_at(number: int) -> None:
     with Pool(2) as pool:
         run = pool.imap(_dying(30, number), range(200))
-        results, died = [], None
-        while True:
-            try:
-                results.append(next(run))
-            except StopIteration:
-                break
-            except WorkerDied as error:
-                died = error
+        results, deaths = read(run)
         assert results == [i for i in range(200) if i != 30]
-        assert died is not None and died.exit_code == -number and died.pid > 0
+        died = deaths[-1]
+        assert died.exit_code == -number and died.pid > 0
         assert "30" in died.task and signal.Signals(number).name in str(died)
         assert pool.map(square, range(10)) == [i * i for i in range(10)]
+
+
+def read(run: Iterator[Any]) -> tuple[list[Any], list[WorkerDied]]:
+    """To the end: the results, and what became of the tasks that cost a worker."""
+    results: list[Any] = []
+    deaths: list[WorkerDied] = []
+    while True:
+        try:
+            results.append(next(run))
+        except StopIteration:
+            return results, deaths
+        except WorkerDied as error:
+            deaths.append(error)
 
 
 def _dying(deadly: int, number: int) -> Any:
@@ -391,16 +398,9 @@ def test_finished_tasks_of_a_chunk_are_not_run_again(tmp_path: Path) -> None:
 
     with Pool(1) as pool:
         run = pool.imap(mark, range(6000), chunksize=1000)
-        results, died = [], None
-        while True:
-            try:
-                results.append(next(run))
-            except StopIteration:
-                break
-            except WorkerDied as error:
-                died = error
+        results, deaths = read(run)
     assert results == [i for i in range(6000) if i != 5400]
-    assert died is not None and died.exit_code == 3
+    assert deaths[-1].exit_code == 3
     assert sorted(map(int, marks.read_text().split())) == list(range(5000, 6000))
 
 
@@ -418,39 +418,18 @@ def test_results_of_a_chunk_that_have_no_room_together_leave_ahead_of_its_end(pa
 
     with Pool(1) as pool:
         run = pool.imap(page, range(1000), chunksize=1000)
-        results, died = [], 0
-        while True:
-            try:
-                results.append(next(run))
-            except StopIteration:
-                break
-            except WorkerDied:
-                died += 1
+        results, deaths = read(run)
     texts = [result["page"] if packed else result for result in results]
-    assert texts == ["x" * 1000 + str(x) for x in range(1000) if x != 800] and died == 1
+    assert texts == ["x" * 1000 + str(x) for x in range(1000) if x != 800] and len(deaths) == 1
     assert sorted(map(int, marks.read_text().split())) == list(range(1000))
 
 
-class Deadly:
-    """Ends who unpickles it."""
-
-    def __reduce__(self) -> Any:
-        return os._exit, (3,)
-
-
 def test_an_argument_that_kills_who_unpickles_it_costs_its_own_task_only() -> None:
-    items = [*range(20), Deadly(), *range(21, 30)]
+    items = [*range(20), Odd(unpickled=crash), *range(21, 30)]
     with Pool(1) as pool:
         run = pool.imap(type, items, chunksize=30)
-        results, died = [], 0
-        while True:
-            try:
-                results.append(next(run))
-            except StopIteration:
-                break
-            except WorkerDied:
-                died += 1
-    assert (results, died) == ([int] * 29, 1)
+        results, deaths = read(run)
+    assert (results, len(deaths)) == ([int] * 29, 1)
 
 
 def test_retries_run_it_again_elsewhere(tmp_path: Path) -> None:

@@ -482,9 +482,8 @@ def test_workers_killed_in_the_middle_of_transfers_cost_no_memory(monkeypatch: p
             time.sleep(0.001 * (turn % 7))
             for worker in executor.stats().workers:
                 if kills < 30:
-                    with contextlib.suppress(
-                        ProcessLookupError
-                    ):  # the one of the turn before, of which nobody was told yet
+                    # Of the one of the turn before nobody may have been told yet.
+                    with contextlib.suppress(ProcessLookupError):
                         os.kill(worker.pid, signal.SIGKILL)
                         kills += 1
                         break
