@@ -83,7 +83,7 @@ tsan: $(TSAN)  ## the tests of threads under ThreadSanitizer, in five minutes
 
 # Valgrind sees what the sanitizers do not: values that nobody has set. It runs thirty times slower, so it has the protocol's tests only.
 valgrind: $(DEBUG)  ## the tests of the wire under valgrind's memcheck, in two minutes
-	PYTHONPATH="$(CURDIR)/build/debug" PYTHONMALLOC=malloc valgrind --quiet --error-exitcode=9 --trace-children=no \
+	PYTHONPATH="$(CURDIR)/build/debug" PYTHONMALLOC=malloc valgrind --quiet --error-exitcode=9 \
 	--suppressions=tests/valgrind.supp $(BIN)/python $(BIN)/pytest -q -p no:cacheprovider tests/wire
 
 fuzz: $(FUZZ) $(DEBUG)  ## fuzz the core, the parsers and what Python reads with clang's libFuzzer, for SECONDS=600 in all; TARGETS="play client" for some

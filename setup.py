@@ -85,8 +85,9 @@ def own_lines_only(modules: list[Extension]) -> list[Extension]:
     into lines that the rest is not from. So each line says it, and where Cython's own code begins, that it is nobody's."""
     for module in modules:
         source = Path(module.sources[0])
+        before = source.read_text()
         said, lines = "", [""]
-        for line in source.read_text().splitlines():
+        for line in before.splitlines():
             if line == NOBODYS:
                 continue
             if line.startswith("#line"):
@@ -98,7 +99,7 @@ def own_lines_only(modules: list[Extension]) -> list[Extension]:
                 lines.append(NOBODYS)
                 said = ""
         text = "\n".join(lines[1:]) + "\n"
-        if text != source.read_text():
+        if text != before:
             source.write_text(text)
     return modules
 
